@@ -1,0 +1,1 @@
+"""YAML presets: environments, training recipes, ablations."""

@@ -1,0 +1,1 @@
+"""The World: tools and judges behind one protocol."""

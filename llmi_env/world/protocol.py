@@ -1,0 +1,56 @@
+"""The World: everything that an episode can ask for, behind two coroutines.
+
+Faces (environment, rollout, trainers) receive a World and never build tools or judges themselves. A World never raises for
+what one call or one judge did: that is a `Failure` or an `Unscored`. It raises `WorldError` only when it cannot be reached at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from llmi_env.document import Call, Document, Outcome, Picture
+from llmi_env.task import Task
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A judge's score, 1 (worst) to 5 (best), quantised to 0.01 so that batching cannot move a reward."""
+
+    score: float
+    rationale: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.score <= 5.0:
+            raise ValueError(f"a judge's score lies in 1..5, not {self.score!r}")
+        object.__setattr__(self, "score", round(self.score, 2))
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """No score: the judge was down, too slow or unreadable. Never to be mistaken for a low score."""
+
+    reason: str
+
+
+Judgment = Scored | Unscored
+Judgments = Mapping[str, Judgment]
+"""One judgment for each judged term (`text_quality`, `call_quality`, `image_quality`, `task_relevance`, `text_image_relevance`, ...)."""
+
+
+@runtime_checkable
+class World(Protocol):
+    """Tools and judges. Methods may be called concurrently from one event loop."""
+
+    async def run(self, call: Call, pictures: Sequence[Picture] = (), *, seed: int = 0) -> Outcome:
+        """Carry out one call; `pictures` are those it points at (for `edit`, one)."""
+        ...
+
+    async def judge(self, document: Document, task: Task) -> Judgments:
+        """Judge a finished document. Every term that the World's judges know is in the answer, scored or not."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of what the World holds; may be called twice."""
+        ...

@@ -1,0 +1,1 @@
+"""Trainers: losses, the local trainer, the warm start."""
