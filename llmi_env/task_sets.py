@@ -1,0 +1,457 @@
+"""Where tasks come from: the bundled splits, task files, LLM-I's parquet files and Hugging Face data sets.
+
+`load_tasks` reads and checks every row at once, so that a bad row is found before anything runs: the error names file,
+row (counted from 1) and field. Pictures are the exception: they are decoded when a task is taken from the set, so that a
+set with thousands of pictures opens at once.
+
+Two layouts of a row are read, told apart by their keys. Ours has `question`, `image_count`, `tools`, `images` and `id`,
+and may carry `subject`, `template`, `size` and `reference`, which the policy never sees. LLM-I's has `prompt` (chat
+messages) and `extra_info`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, overload
+
+from PIL import Image, ImageOps
+
+from llmi_env.document import Picture, Provenance
+from llmi_env.errors import TaskError, did_you_mean, require
+from llmi_env.task import ImageCount, Task
+from llmi_env.tools.base import BUILTIN
+
+SPLITS = ("train", "validation", "heldout")
+"""The bundled splits; disjoint by subject and by wording."""
+
+MAX_PICTURE_BYTES = 32 * 2**20
+MAX_PICTURE_PIXELS = 4096 * 4096
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+CORPUS_PREFIX = "corpus:"
+
+_EXTRAS = ("subject", "template", "size", "reference")
+_FIELDS = ("id", "question", "image_count", "tools", "images", "source", *_EXTRAS)
+_IMAGE_NUM: dict[int, ImageCount] = {-1: "none", 0: "any", 99: "at_least_one"}
+
+
+@dataclass(frozen=True)
+class _PictureRef:
+    """A picture that is not decoded yet: bytes, a file, or an entry of the bundled picture set."""
+
+    where: str
+    data: bytes | None = None
+    path: Path | None = None
+    corpus_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What stands for the picture in the digest of the set."""
+        if self.data is not None:
+            return hashlib.sha256(self.data).hexdigest()
+        return f"{CORPUS_PREFIX}{self.corpus_id}" if self.corpus_id is not None else str(self.path)
+
+    def load(self) -> Picture:
+        """Decode the picture; raises `TaskError` where that is not possible or not safe."""
+        if self.corpus_id is not None:
+            return _corpus_picture(self.corpus_id, self.where)
+        if self.data is not None:
+            return Picture(decode_picture(self.data, self.where), Provenance(backend="input", source="embedded"))
+        assert self.path is not None
+        try:
+            if not self.path.is_file():
+                raise TaskError(f"{self.where}: there is no picture file {str(self.path)!r}")
+            if self.path.stat().st_size > MAX_PICTURE_BYTES:
+                raise TaskError(f"{self.where}: {self.path.name!r} is larger than {MAX_PICTURE_BYTES >> 20} MiB")
+            data = self.path.read_bytes()
+        except (OSError, ValueError) as error:
+            if isinstance(error, TaskError):
+                raise
+            raise TaskError(f"{self.where}: cannot read picture {str(self.path)!r}: {error}") from error
+        image = decode_picture(data, self.where)
+        return Picture(image, Provenance(backend="input", title=self.path.stem, source=self.path.name))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A checked row: the task without its pictures, the references to those, and what only the evaluation sees."""
+
+    task: Task
+    pictures: tuple[_PictureRef, ...] = ()
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Task:
+        task = self.task
+        if not self.pictures:
+            return task
+        images = tuple(ref.load() for ref in self.pictures)
+        return Task(task.question, images, task.image_count, task.tools, task.id, task.source)
+
+
+@dataclass(frozen=True)
+class TaskSet(Sequence[Task]):
+    """An immutable sequence of tasks with unique ids.
+
+    Taking a task decodes its pictures, and may therefore raise `TaskError`. Slices are task sets again.
+
+    Attributes:
+        name: where the tasks come from: a split, a file or a data set.
+    """
+
+    name: str
+    _rows: tuple[_Row, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> TaskSet: ...
+
+    def __getitem__(self, index: int | slice) -> Task | TaskSet:
+        if isinstance(index, slice):
+            return TaskSet(self.name, self._rows[index])
+        return self._rows[index].build()
+
+    def __iter__(self) -> Iterator[Task]:
+        return (row.build() for row in self._rows)
+
+    def __repr__(self) -> str:
+        return f"TaskSet({self.name!r}, {len(self)} tasks, {self.digest[:8]})"
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the tasks, in order."""
+        return tuple(row.task.id or "" for row in self._rows)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.ids)}
+
+    def by_id(self, id: str) -> Task:
+        """The task of that id; raises `TaskError` where there is none."""
+        return self._rows[self._position(id)].build()
+
+    def extras(self, id: str) -> Mapping[str, Any]:
+        """What that row carries for evaluation only: `subject`, `template`, `size`, `reference`, where given."""
+        return self._rows[self._position(id)].extras
+
+    def _position(self, id: str) -> int:
+        if id not in self._index:
+            # A long list of ids would bury the message, hence only the nearest.
+            import difflib
+
+            near = difflib.get_close_matches(str(id), self.ids, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise TaskError(f"task set {self.name!r} of {len(self)} tasks has no task {id!r}{hint}")
+        return self._index[id]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the tasks ask, in order; pictures count by content where embedded, else by their name."""
+        hasher = hashlib.sha256()
+        for row in self._rows:
+            task = row.task
+            pictures = [ref.name for ref in row.pictures] + [picture.digest for picture in task.images]
+            body = [task.id, task.question, task.image_count, list(task.tools), pictures]
+            hasher.update(json.dumps(body, ensure_ascii=True).encode() + b"\n")
+        return hasher.hexdigest()
+
+
+def load_tasks(source: str | Path | Sequence[Task]) -> TaskSet:
+    """Read a set of tasks.
+
+    Args:
+        source: one of
+            - a bundled split: `"train"`, `"validation"` or `"heldout"`;
+            - the path of a `.jsonl` or `.parquet` file, in our layout or LLM-I's;
+            - a Hugging Face data set: a folder, or a name as `"owner/name"` or `"owner/name:split"` (else split `train`);
+            - tasks themselves.
+
+    Raises:
+        TaskError: unknown split, missing file, or a bad row (its file, row and field are named).
+        MissingExtra: parquet without pyarrow, or a data set without `datasets`.
+    """
+    if isinstance(source, TaskSet):
+        return source
+    if isinstance(source, str | Path):
+        return _load_named(source)
+    if not isinstance(source, Sequence):
+        raise TaskError(f"tasks must be a split, a path or a sequence of Task, not {type(source).__name__}")
+    rows = []
+    for number, task in enumerate(source, start=1):
+        if not isinstance(task, Task):
+            raise TaskError(f"tasks given in memory, row {number}: expected a Task, got {type(task).__name__}")
+        named = (
+            task
+            if task.id
+            else Task(task.question, task.images, task.image_count, task.tools, f"task-{number}", task.source)
+        )
+        rows.append(_Row(named))
+    return _finish("given", "tasks given in memory", rows)
+
+
+def _load_named(source: str | Path) -> TaskSet:
+    text = str(source)
+    if isinstance(source, str) and source in SPLITS:
+        entry = resources.files("llmi_env").joinpath("assets", "tasks", f"{source}.jsonl")
+        return _read_jsonl(entry.read_text(encoding="utf-8"), source, f"{source}.jsonl", Path(str(entry)).parent)
+    path = Path(text).expanduser()
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".parquet"):
+        if not path.is_file():
+            raise TaskError(f"there is no task file {text!r}")
+        if suffix == ".parquet":
+            return _read_parquet(path)
+        try:
+            content = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TaskError(f"{path.name}: cannot be read as UTF-8 text: {error}") from error
+        return _read_jsonl(content, path.stem, path.name, path.parent)
+    if path.is_file():
+        raise TaskError(f"{text!r}: task files end in .jsonl or .parquet, not {suffix or 'nothing'!r}")
+    if path.is_dir() or (isinstance(source, str) and _is_hub_name(source)):
+        return _read_dataset(text, path if path.is_dir() else None)
+    raise TaskError(
+        f"unknown task set {text!r}{did_you_mean(text, SPLITS)}; or the path of a .jsonl or .parquet file, or a "
+        "Hugging Face data set as 'owner/name'"
+    )
+
+
+def _is_hub_name(text: str) -> bool:
+    owner, slash, rest = text.partition("/")
+    return bool(slash and owner and rest) and not text.startswith((".", "/", "~")) and "/" not in rest
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def _read_jsonl(content: str, name: str, file: str, folder: Path) -> TaskSet:
+    rows = []
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise TaskError(f"{file}, row {number}: not a line of JSON: {error}") from error
+        rows.append(_read_row(data, f"{file}, row {number}", f"{name}-{number}", name, folder))
+    return _finish(name, file, rows)
+
+
+def _read_parquet(path: Path) -> TaskSet:
+    parquet = require("pyarrow.parquet", "reading parquet task files", "train")
+    lib = require("pyarrow", "reading parquet task files", "train")
+    rows: list[_Row] = []
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=64):
+                for data in batch.to_pylist():
+                    number = len(rows) + 1
+                    where = f"{path.name}, row {number}"
+                    rows.append(_read_row(data, where, f"{path.stem}-{number}", path.stem, path.parent))
+    except (lib.ArrowException, OSError) as error:
+        raise TaskError(f"{path.name}: not a readable parquet file: {error}") from error
+    return _finish(path.stem, path.name, rows)
+
+
+def _read_dataset(text: str, folder: Path | None) -> TaskSet:
+    datasets = require("datasets", "reading a Hugging Face data set", "dev")
+    name, _, split = (text, "", "") if folder else text.partition(":")
+    split = split or "train"
+    saved = folder is not None and any((folder / mark).is_file() for mark in ("dataset_info.json", "dataset_dict.json"))
+    try:
+        data = datasets.load_from_disk(text) if saved else datasets.load_dataset(name, split=split)
+    except Exception as error:  # the library lets errors of file systems, hubs and parsers through, with no common root
+        raise TaskError(f"data set {text!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    if isinstance(data, Mapping):
+        if split not in data:
+            raise TaskError(f"data set {text!r} has no split {split!r}{did_you_mean(split, data)}")
+        data = data[split]
+    rows = []
+    base = folder or Path()
+    for number, row in enumerate(data, start=1):
+        rows.append(_read_row(row, f"{text}, row {number}", f"{Path(name).name}-{number}", name, base))
+    return _finish(text, text, rows)
+
+
+def _finish(name: str, file: str, rows: Sequence[_Row]) -> TaskSet:
+    if not rows:
+        raise TaskError(f"{file}: there are no tasks in it")
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        id = row.task.id or ""
+        if id in seen:
+            raise TaskError(
+                f"{file}, row {number}, field 'id': {id!r} is also the id of task {seen[id]}; ids must be unique"
+            )
+        seen[id] = number
+    return TaskSet(name, tuple(rows))
+
+
+# --- rows ---------------------------------------------------------------------------------------------------
+
+
+def _read_row(data: Any, where: str, default_id: str, source: str, folder: Path) -> _Row:
+    if not isinstance(data, Mapping):
+        raise TaskError(f"{where}: expected an object with the fields of a task, got {type(data).__name__}")
+    if "extra_info" in data or "prompt" in data:
+        return _read_llmi_row(data, where, default_id, source, folder)
+    for key in data:
+        if key not in _FIELDS:
+            raise TaskError(f"{where}, field {key!r}: unknown field{did_you_mean(str(key), _FIELDS)}")
+    count = data.get("image_count", "any")
+    if isinstance(count, bool) or not (
+        count in ("any", "none", "at_least_one") or (isinstance(count, int) and count >= 0)
+    ):
+        raise TaskError(
+            f"{where}, field 'image_count': must be 'any', 'none', 'at_least_one' or a number >= 0, not {count!r}"
+        )
+    task = Task(
+        question=_question(data.get("question"), f"{where}, field 'question'"),
+        image_count=count,
+        tools=_tools(data.get("tools"), f"{where}, field 'tools'"),
+        id=_name(data.get("id"), default_id, f"{where}, field 'id'"),
+        source=_name(data.get("source"), source, f"{where}, field 'source'"),
+    )
+    pictures = _picture_refs(data.get("images"), where, folder)
+    return _Row(task, pictures, {key: data[key] for key in _EXTRAS if data.get(key) is not None})
+
+
+def _read_llmi_row(data: Mapping[str, Any], where: str, default_id: str, source: str, folder: Path) -> _Row:
+    info = data.get("extra_info")
+    if info is None:
+        info = {}
+    if not isinstance(info, Mapping):
+        raise TaskError(f"{where}, field 'extra_info': must be an object, not {type(info).__name__}")
+    question = info.get("question")
+    field_name = "extra_info.question"
+    if question is None or (isinstance(question, str) and not question.strip()):
+        question, field_name = _last_user_message(data.get("prompt"), where), "prompt"
+    number = info.get("image_num", 0)
+    if isinstance(number, bool) or not isinstance(number, int) or number < -1:
+        raise TaskError(
+            f"{where}, field 'extra_info.image_num': must be -1 (none), 0 (any), 99 (at least one) or a count, "
+            f"not {number!r}"
+        )
+    task = Task(
+        question=_question(question, f"{where}, field '{field_name}'"),
+        image_count=_IMAGE_NUM.get(number, number),
+        tools=_tools(info.get("tools"), f"{where}, field 'extra_info.tools'"),
+        id=_name(data.get("id"), default_id, f"{where}, field 'id'"),
+        source=_name(data.get("data_source"), source, f"{where}, field 'data_source'"),
+    )
+    return _Row(task, _picture_refs(data.get("images"), where, folder))
+
+
+def _last_user_message(prompt: Any, where: str) -> Any:
+    if isinstance(prompt, str):
+        return prompt
+    if not isinstance(prompt, Sequence):
+        raise TaskError(f"{where}, field 'prompt': must be a list of chat messages, not {type(prompt).__name__}")
+    for message in reversed(prompt):
+        if not isinstance(message, Mapping):
+            raise TaskError(f"{where}, field 'prompt': a message must be an object, not {type(message).__name__}")
+        if message.get("role") == "user":
+            # Vision-language rows mark where their pictures go; the prompt builder puts them in place again.
+            content = message.get("content")
+            return content.replace("<image>", "") if isinstance(content, str) else content
+    raise TaskError(f"{where}, field 'prompt': there is no message with the role 'user'")
+
+
+def _question(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        said = "is missing" if value is None else f"must be text that is not blank, not {value!r:.60}"
+        raise TaskError(f"{where}: {said}")
+    return value.strip()
+
+
+def _name(value: Any, default: str, where: str) -> str:
+    if value is None:
+        return default
+    if not isinstance(value, str) or not value.strip():
+        raise TaskError(f"{where}: must be text that is not blank, not {value!r:.60}")
+    return value
+
+
+def _tools(value: Any, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    names = [value] if isinstance(value, str) and value else value or ()
+    if not isinstance(names, Sequence):
+        raise TaskError(f"{where}: must be a list of tool names, not {value!r:.60}")
+    known = {*BUILTIN, *(entry.name for entry in importlib.metadata.entry_points(group="llmi_env.tools"))}
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise TaskError(f"{where}: unknown tool {name!r:.60}{did_you_mean(str(name), known)}")
+    return tuple(dict.fromkeys(names))
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+def _picture_refs(value: Any, where: str, folder: Path) -> tuple[_PictureRef, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TaskError(f"{where}, field 'images': must be a list, not {value!r:.60}")
+    return tuple(_picture_ref(item, f"{where}, field 'images[{index}]'", folder) for index, item in enumerate(value))
+
+
+def _picture_ref(item: Any, where: str, folder: Path) -> _PictureRef:
+    if isinstance(item, Image.Image):
+        buffer = io.BytesIO()
+        item.convert("RGB").save(buffer, format="PNG")
+        return _PictureRef(where, data=buffer.getvalue())
+    if isinstance(item, Mapping):
+        data = item.get("bytes")
+        if isinstance(data, bytes | bytearray) and data:
+            return _PictureRef(where, data=bytes(data))
+        item = item.get("path") or item.get("image")
+    if not isinstance(item, str) or not item.strip():
+        raise TaskError(f"{where}: must be 'corpus:ID', a path, or an object with 'bytes' or 'path'")
+    if item.startswith(CORPUS_PREFIX):
+        return _PictureRef(where, corpus_id=item.removeprefix(CORPUS_PREFIX))
+    if "://" in item and not item.startswith("file://"):
+        raise TaskError(f"{where}: pictures are not fetched from the network: save {item!r:.80} beside the file")
+    return _PictureRef(where, path=folder / item.removeprefix("file://"))
+
+
+def decode_picture(data: bytes, where: str) -> Image.Image:
+    """Decode a picture from outside as RGB (its first frame, upright, transparency on white).
+
+    Raises:
+        TaskError: not a PNG, JPEG, WebP, GIF or BMP picture, broken, or larger than the limits.
+    """
+    if len(data) > MAX_PICTURE_BYTES:
+        raise TaskError(f"{where}: the picture is larger than {MAX_PICTURE_BYTES >> 20} MiB")
+    try:
+        with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PICTURE_PIXELS:
+                raise TaskError(f"{where}: {width}x{height} pixels; at most {MAX_PICTURE_PIXELS} are allowed")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                layer = upright.convert("RGBA")
+                flat = Image.new("RGB", layer.size, "white")
+                flat.paste(layer, mask=layer.getchannel("A"))
+                return flat
+            return upright.convert("RGB")
+    except TaskError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on hostile bytes, SyntaxError and struct.error included
+        raise TaskError(f"{where}: not a readable picture: {type(error).__name__}: {error}") from error
+
+
+def _corpus_picture(corpus_id: str, where: str) -> Picture:
+    raise TaskError(f"{where}: no bundled picture {corpus_id!r}")
