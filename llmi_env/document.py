@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from PIL import Image
 
+from llmi_env.calls import Call, Tag
 from llmi_env.errors import FailureKind, Fault, LimitName, fault_of
 
 
@@ -122,24 +123,6 @@ Outcome = Picture | Failure
 
 
 @dataclass(frozen=True)
-class Call:
-    """A tool call as the policy wrote it, parsed.
-
-    Attributes:
-        tool: name of the tool (`source` in the text).
-        description: what the figure shows, in the policy's words.
-        params: parameters of the tool, JSON values only.
-    """
-
-    tool: str
-    description: str
-    params: Mapping[str, Any]
-
-    def __hash__(self) -> int:
-        return hash((self.tool, self.description, repr(sorted(self.params.items()))))
-
-
-@dataclass(frozen=True)
 class Text:
     """A run of text; never empty inside a document."""
 
@@ -155,12 +138,14 @@ class Figure:
         call: the parsed call, or `None` where it could not be read.
         outcome: what came, or `None` while it is pending.
         closed: whether the closing tag was written.
+        tag: which pair of tags the call stands in.
     """
 
     raw: str
     call: Call | None
     outcome: Outcome | None = None
     closed: bool = True
+    tag: Tag = "imgen"
 
     @property
     def picture(self) -> Picture | None:
@@ -206,7 +191,9 @@ class Document:
     def to_source(self) -> str:
         """The document as written, calls as text (what an LLM judge sees)."""
         return "".join(
-            block.text if isinstance(block, Text) else f"<imgen>{block.raw}" + ("</imgen>" if block.closed else "")
+            block.text
+            if isinstance(block, Text)
+            else f"<{block.tag}>{block.raw}" + (f"</{block.tag}>" if block.closed else "")
             for block in self.blocks
         )
 

@@ -191,7 +191,9 @@ class ToolUnavailable(ToolError):
     kind: FailureKind = "unavailable"
 
 
-_POLICY_KINDS: frozenset[str] = frozenset({"malformed", "unknown_tool", "bad_params", "raised", "limit", "empty", "refused"})
+_POLICY_KINDS: frozenset[str] = frozenset(
+    {"malformed", "unknown_tool", "bad_params", "raised", "limit", "empty", "refused"}
+)
 # Exceptions to the rule: an image model that returns nothing has failed, whatever the prompt was.
 _FAULTS: dict[tuple[str, str], Fault] = {("diffusion", "empty"): "world", ("edit", "empty"): "world"}
 

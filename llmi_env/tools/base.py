@@ -8,36 +8,23 @@ stands in the `ToolContext`, so the same params and context give the same pictur
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from llmi_env.calls import BUILTIN, CODE, DIFFUSION, EDIT, SEARCH, ParamSpec, ToolSpec
 from llmi_env.document import Picture
 
-
-@dataclass(frozen=True)
-class ParamSpec:
-    """One parameter of a tool: its name, JSON type and what it means, in the words shown to the policy."""
-
-    name: str
-    type: type[str] | type[int]
-    meaning: str
-
-
-@dataclass(frozen=True)
-class ToolSpec:
-    """What a policy is told about a tool, and what the parser checks.
-
-    Attributes:
-        name: as written in `source`.
-        purpose: one line: what the tool is for.
-        params: exactly these parameters, no others.
-        example: an example call's params.
-    """
-
-    name: str
-    purpose: str
-    params: tuple[ParamSpec, ...]
-    example: Mapping[str, Any] = field(default_factory=dict)
+__all__ = [
+    "BUILTIN",
+    "CODE",
+    "DIFFUSION",
+    "EDIT",
+    "SEARCH",
+    "ParamSpec",
+    "Tool",
+    "ToolContext",
+    "ToolSpec",
+]
 
 
 @dataclass(frozen=True)
@@ -73,31 +60,3 @@ class Tool(Protocol):
     async def aclose(self) -> None:
         """Release processes, threads and models; may be called twice."""
         ...
-
-
-SEARCH = ToolSpec(
-    "search",
-    "finds a real photo or picture of something that exists: places, animals, plants, people, objects",
-    (ParamSpec("query", str, "what to look for"),),
-    {"query": "barn owl in flight"},
-)
-DIFFUSION = ToolSpec(
-    "diffusion",
-    "draws an original, imagined or stylised picture",
-    (ParamSpec("prompt", str, "what to draw"),),
-    {"prompt": "a blue house on the moon"},
-)
-CODE = ToolSpec(
-    "code",
-    "plots a chart from data with Python; plt, np, pd and sns are there, no savefig needed",
-    (ParamSpec("code", str, "Python code that draws one figure"),),
-    {"code": "plt.bar(['a', 'b'], [3, 5])"},
-)
-EDIT = ToolSpec(
-    "edit",
-    "changes an input picture or an earlier figure, counted from 0",
-    (ParamSpec("img_index", int, "which picture"), ParamSpec("prompt", str, "what to change")),
-    {"img_index": 0, "prompt": "make it grayscale"},
-)
-BUILTIN: dict[str, ToolSpec] = {spec.name: spec for spec in (SEARCH, DIFFUSION, CODE, EDIT)}
-"""The paper's four tools, by name."""

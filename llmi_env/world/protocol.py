@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from llmi_env.document import Call, Document, Outcome, Picture
+from llmi_env.calls import Call
+from llmi_env.document import Document, Outcome, Picture
 from llmi_env.task import Task
 
 

@@ -1,0 +1,209 @@
+"""Tokenizers as the transcript needs them: exact ids in, text out piece by piece.
+
+Two implementations: `ByteTokenizer`, which is built in and needs nothing, and `HFTokenizer` around any Hugging Face one. Decoding is
+incremental: a character whose bytes are spread over several tokens comes out with the last of them, at constant cost per token.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
+
+from llmi_env.errors import ConfigError
+
+
+class Decoder(Protocol):
+    """Turns ids into text, piece by piece; the pieces, joined, are the decoded text."""
+
+    def push(self, token: int) -> str:
+        """Text that is certain after this token; empty for special tokens and unfinished characters."""
+        ...
+
+    def flush(self) -> str:
+        """What is left at the end: unfinished bytes come out as U+FFFD."""
+        ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What the transcript and the environment ask of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids run from 0 to `vocab_size - 1`."""
+        ...
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end a document."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text, no special tokens added, none recognised in it."""
+        ...
+
+    def decoder(self) -> Decoder:
+        """A fresh incremental decoder."""
+        ...
+
+    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+        """Ids of a conversation, ending where the policy is to write."""
+        ...
+
+
+class _Utf8Decoder:
+    """Decodes the bytes of tokens; the state is small and pickles, so an episode can be stored in mid-character."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        return self._utf8.decode(self._pieces[token])
+
+    def flush(self) -> str:
+        return self._utf8.decode(b"", final=True)
+
+
+class ByteTokenizer:
+    """One token for each byte of UTF-8, and one that ends the document.
+
+    Text given to `encode` may hold lone surrogates; they become U+FFFD, as decoding would make of them.
+    """
+
+    eos_id = 256
+
+    @property
+    def vocab_size(self) -> int:
+        """257: the bytes and eos."""
+        return 257
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """The one eos id, 256."""
+        return frozenset({self.eos_id})
+
+    def encode(self, text: str) -> list[int]:
+        """Bytes of the text in UTF-8."""
+        return list(text.encode("utf-8", "replace"))
+
+    def decoder(self) -> Decoder:
+        """A fresh UTF-8 decoder."""
+        return _Utf8Decoder(_BYTE_PIECES)
+
+    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+        """Roles and texts as plain lines: bytes have no chat template."""
+        lines = [f"[{message['role']}]\n{message['content']}\n" for message in messages]
+        return self.encode("\n".join(lines) + "\n[assistant]\n")
+
+
+_BYTE_PIECES = (*tuple(bytes([value]) for value in range(256)), b"")
+
+
+class _WindowDecoder:
+    """For tokenizers whose tokens are not bytes: decodes a short window twice and returns the difference.
+
+    Same idea as in serving engines; the window starts at the last certain point, so cost per token stays constant.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._shown = 0
+
+    def _text(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def push(self, token: int) -> str:
+        self._ids.append(token)
+        before, text = self._text(self._ids[: self._shown]), self._text(self._ids)
+        if len(text) <= len(before) or (text.endswith("\ufffd") and len(self._ids) - self._shown < 8):
+            return ""
+        self._ids, self._shown = self._ids[self._shown :], len(self._ids) - self._shown
+        return text[len(before) :]
+
+    def flush(self) -> str:
+        before, text = self._text(self._ids[: self._shown]), self._text(self._ids)
+        self._ids, self._shown = [], 0
+        return text[len(before) :]
+
+
+class HFTokenizer:
+    """Any Hugging Face tokenizer.
+
+    Args:
+        tokenizer: a `PreTrainedTokenizerBase`.
+        eos_ids: ids that end a document; by default its eos token and `<|im_end|>` where it has one.
+    """
+
+    def __init__(self, tokenizer: Any, eos_ids: Sequence[int] | None = None) -> None:
+        self.hf = tokenizer
+        if eos_ids is None:
+            found = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
+            unknown = getattr(tokenizer, "unk_token_id", None)
+            eos_ids = sorted(
+                i for i in found if (isinstance(i, int) and i != unknown) or (i == tokenizer.eos_token_id and i is not None)
+            )
+        if not eos_ids:
+            raise ConfigError("the tokenizer has no eos token, so no document could end: pass eos_ids")
+        self._eos_ids = frozenset(eos_ids)
+        self._special = frozenset(tokenizer.all_special_ids)
+        self._pieces = _byte_pieces(tokenizer)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids of the tokenizer, added tokens included."""
+        return len(self.hf)
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end a document."""
+        return self._eos_ids
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text; the spelling of a special token in it is text, not that token."""
+        clean = text.encode("utf-8", "replace").decode("utf-8")
+        return list(self.hf.encode(clean, add_special_tokens=False, split_special_tokens=True))
+
+    def decoder(self) -> Decoder:
+        """A byte-exact decoder for byte-level vocabularies, a windowed one for others."""
+        return _Utf8Decoder(self._pieces) if self._pieces is not None else _WindowDecoder(self.hf)
+
+    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+        """Ids by the tokenizer's own chat template."""
+        if not getattr(self.hf, "chat_template", None):
+            raise ConfigError("the tokenizer has no chat template; set one (`tokenizer.chat_template = ...`)")
+        ids = self.hf.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=True, return_dict=False)
+        return [int(token) for token in ids]
+
+
+@lru_cache(maxsize=1)
+def _byte_alphabet() -> dict[str, int]:
+    """The printable stand-ins that byte-level BPE (GPT-2 and its heirs) uses for the 256 bytes."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [value for value in range(256) if value not in printable]
+    alphabet = {chr(value): value for value in printable}
+    alphabet.update({chr(256 + offset): value for offset, value in enumerate(others)})
+    return alphabet
+
+
+def _byte_pieces(tokenizer: Any) -> tuple[bytes, ...] | None:
+    """The bytes of every token of a byte-level vocabulary, or `None` for another kind."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or "ByteLevel" not in str(type(backend.decoder)) + repr(backend.decoder)[:200]:
+        return None
+    alphabet = _byte_alphabet()
+    special, added = set(tokenizer.all_special_ids), tokenizer.added_tokens_decoder
+    pieces: list[bytes] = []
+    for token, name in enumerate(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))):
+        if token in special or name is None or (token in added and added[token].special):
+            pieces.append(b"")
+        elif token in added:
+            pieces.append(str(added[token].content).encode("utf-8"))
+        else:
+            if any(char not in alphabet for char in name):
+                return None
+            pieces.append(bytes(alphabet[char] for char in name))
+    return tuple(pieces)
