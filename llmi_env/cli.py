@@ -4,8 +4,6 @@ Every command imports what it needs when it runs, so that `llmi --help` is quick
 are shown as one line with what to do; `LLMI_DEBUG=1` shows the traceback.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import webbrowser
