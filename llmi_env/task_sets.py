@@ -1,8 +1,8 @@
 """Where tasks come from: the bundled splits, task files, LLM-I's parquet files and Hugging Face data sets.
 
 `load_tasks` reads and checks every row at once, so that a bad row is found before anything runs: the error names file,
-row (counted from 1) and field. Pictures are the exception: they are decoded when a task is taken from the set, so that a
-set with thousands of pictures opens at once.
+row (counted from 1) and field. Pictures are the exception: they are decoded when a task is taken from the set, so that
+a set with thousands of pictures opens at once.
 
 Two layouts of a row are read, told apart by their keys. Ours has `question`, `image_count`, `tools`, `images` and `id`,
 and may carry `subject`, `template`, `size` and `reference`, which the policy never sees. LLM-I's has `prompt` (chat
@@ -174,7 +174,7 @@ def load_tasks(source: str | Path | Sequence[Task]) -> TaskSet:
         source: one of
             - a bundled split: `"train"`, `"validation"` or `"heldout"`;
             - the path of a `.jsonl` or `.parquet` file, in our layout or LLM-I's;
-            - a Hugging Face data set: a folder, or a name as `"owner/name"` or `"owner/name:split"` (else split `train`);
+            - a Hugging Face data set: a folder, or a name as `"owner/name"` or `"owner/name:split"` (split `train`);
             - tasks themselves.
 
     Raises:
