@@ -1,0 +1,115 @@
+"""What the rules see of a document: counts, taken once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from PIL import Image
+
+from llmi_env.document import Document, Figure, Picture
+from llmi_env.rewards.rules import AT_LEAST_ONE, FREE, NONE_ALLOWED, wanted_code
+from llmi_env.task import Task
+
+_NOT_VALID = frozenset({"malformed", "unknown_tool", "bad_params"})
+_SMALLEST_SIDE = 16
+_FLAT_RANGE = 8
+_SPARE_CALLS = 2
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Counts of one document against its task.
+
+    Attributes:
+        wanted: how many pictures, in LLM-I's code.
+        calls: calls written, unreadable ones included.
+        rungs: how far each call came (see `CALL_LADDER`), those that the world failed left out.
+        valid_tools: tool of each call that could be carried out, whatever came of it.
+        succeeded_tools: tool of each call that brought a picture.
+        pictures: pictures that came.
+        usable: those of them that show something and are not there twice.
+        world_faults: calls that failed through no fault of the policy, or whose outcome never came.
+        policy_faults: calls that failed through the policy's fault.
+        malformed: calls that could not be read.
+        has_text: whether anything is written besides calls.
+        budget: how many calls the task can honestly use.
+    """
+
+    wanted: int
+    calls: int
+    rungs: tuple[str, ...]
+    valid_tools: tuple[str, ...]
+    succeeded_tools: tuple[str, ...]
+    pictures: int
+    usable: int
+    world_faults: int
+    policy_faults: int
+    malformed: int
+    has_text: bool
+    budget: int
+
+    @classmethod
+    def of(cls, document: Document, task: Task) -> Facts:
+        """Count."""
+        figures = document.figures
+        wanted = wanted_code(task.image_count)
+        states = [state_of(figure) for figure in figures]
+        seen = Counter(states)
+        needed = max(len(set(task.tools)), 1)
+        return cls(
+            wanted=wanted,
+            calls=len(figures),
+            rungs=tuple(state for state in states if state != "world"),
+            valid_tools=tuple(f.call.tool for f in figures if f.call is not None and is_valid(f)),
+            succeeded_tools=tuple(f.call.tool for f in figures if f.call is not None and f.picture is not None),
+            pictures=len(document.pictures),
+            usable=len({picture.digest for picture in document.pictures if shows_something(picture)}),
+            world_faults=seen["world"],
+            policy_faults=len(figures) - seen["world"] - seen["succeeded"],
+            malformed=seen["malformed"],
+            has_text=bool(document.text.strip()),
+            budget=max(needed, wanted) if wanted not in (FREE, AT_LEAST_ONE, NONE_ALLOWED) else needed + _SPARE_CALLS,
+        )
+
+    def as_counts(self) -> dict[str, int]:
+        """The counts alone, for a report."""
+        return {
+            "calls": self.calls,
+            "valid_calls": len(self.valid_tools),
+            "malformed_calls": self.malformed,
+            "pictures": self.pictures,
+            "usable_pictures": self.usable,
+            "pictures_wanted": self.wanted,
+            "policy_faults": self.policy_faults,
+            "world_faults": self.world_faults,
+        }
+
+
+def is_valid(figure: Figure) -> bool:
+    """Whether the call could be carried out as written, whatever came of it."""
+    failure = figure.failure
+    return figure.call is not None and not (failure is not None and failure.kind in _NOT_VALID)
+
+
+def state_of(figure: Figure) -> str:
+    """How far a call came: a rung of `CALL_LADDER`, or `world` where it is not the policy's to answer for."""
+    if figure.picture is not None:
+        return "succeeded"
+    if figure.failure is None or figure.failure.fault == "world":
+        return "world"
+    if figure.call is None:
+        return "malformed"
+    return figure.failure.kind if figure.failure.kind in _NOT_VALID else "failed"
+
+
+def shows_something(picture: Picture) -> bool:
+    """Whether a picture is more than one flat colour and larger than an icon's pixel: a blank one is no illustration."""
+    image = picture.image
+    if min(image.size) < _SMALLEST_SIDE:
+        return False
+    flat: Image.Image = image.convert("RGBA") if image.mode in ("P", "PA", "LA") else image
+    bands = flat.getextrema()
+    pairs = bands if isinstance(bands[0], tuple) else (bands,)
+    ranges = [float(high) - float(low) for low, high in pairs]
+    return max(ranges) > _FLAT_RANGE

@@ -1,0 +1,141 @@
+"""The rules: scores that need no judge, as plain functions with exact values.
+
+`image_count` and `tool_use` are those of LLM-I. `tool_choice` and `call_success` are ours: the first credits the right choice of tools
+whatever the tools delivered, the second the calls themselves, the policy's faults only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.task import ImageCount
+
+DIFFICULTY: Final[Mapping[str, float]] = MappingProxyType({"code": 0.4, "edit": 0.3, "search": 0.2, "diffusion": 0.1})
+"""LLM-I's difficulty weights of its four tools."""
+
+NONE_ALLOWED: Final = -1
+FREE: Final = 0
+AT_LEAST_ONE: Final = 99
+
+_OVERSHOOT = 0.3
+_WORDS: Mapping[str, int] = {"none": NONE_ALLOWED, "any": FREE, "at_least_one": AT_LEAST_ONE}
+
+CALL_LADDER: Final[Mapping[str, float]] = MappingProxyType(
+    {"malformed": 0.1, "unknown_tool": 0.25, "bad_params": 0.25, "failed": 0.5, "succeeded": 1.0}
+)
+"""What a call earns by how far it came. A weak policy needs the lower rungs: without them every call that brings no picture is alike."""
+
+
+def wanted_code(wanted: ImageCount | str) -> int:
+    """The code of `Task.image_count` in LLM-I's data: -1 none, 0 free, 99 at least one, else the number.
+
+    A task that asks for exactly 0 pictures wants none (-1): the code 0 means that the count is free.
+
+    Raises:
+        ConfigError: for a word that is not known.
+    """
+    if isinstance(wanted, str):
+        if wanted not in _WORDS:
+            raise ConfigError(f"image_count: {wanted!r} is no count of pictures{did_you_mean(wanted, _WORDS)}")
+        return _WORDS[wanted]
+    return NONE_ALLOWED if _whole("wanted", wanted, 0) == 0 else wanted
+
+
+def image_count(found: int, wanted: int | str, exact: bool = False) -> float:
+    """How well the number of pictures fits what was wanted, in [0, 1].
+
+    Args:
+        found: pictures in the document.
+        wanted: LLM-I's code (-1 none, 0 free, 99 at least one, else the number), or the words of `Task.image_count`.
+        exact: the evaluation variant: 1 or 0.
+
+    Raises:
+        ConfigError: for a count that is negative or not a whole number, or an unknown word.
+
+    >>> image_count(3, 3), image_count(1, 4), image_count(5, 3), image_count(2, "none")
+    (1.0, 0.25, 0.4, 0.0)
+    """
+    found = _whole("found", found, 0)
+    code = wanted_code(wanted) if isinstance(wanted, str) else _whole("wanted", wanted, NONE_ALLOWED)
+    if code == NONE_ALLOWED:
+        return float(found == 0)
+    if code == FREE:
+        return 1.0
+    if code == AT_LEAST_ONE:
+        return float(found >= 1)
+    if exact or found == code:
+        return float(found == code)
+    if found < code:
+        return found / code
+    return max(0.0, round(1.0 - _OVERSHOOT * (found - code), 12))
+
+
+def tool_use(
+    required: Collection[str],
+    attempted: Collection[str],
+    succeeded: Collection[str],
+    weights: Mapping[str, float] = DIFFICULTY,
+) -> float:
+    """Half the share of required difficulty that was attempted plus half the share that succeeded; 0 where nothing is required.
+
+    Raises:
+        ConfigError: for a bare string in place of a collection, or a required tool without a weight.
+
+    >>> tool_use({"code", "diffusion"}, {"code"}, {"code"})
+    0.8
+    """
+    sets = {"required": required, "attempted": attempted, "succeeded": succeeded}
+    for name, value in sets.items():
+        if isinstance(value, str) or not all(isinstance(tool, str) for tool in value):
+            raise ConfigError(f"tool_use: {name} is a set of names of tools, not {value!r}")
+    for tool in sorted(set(required)):
+        if tool not in weights:
+            raise ConfigError(f"tool_use: no weight for the required tool {tool!r}{did_you_mean(tool, weights)}")
+    total = sum(weights[tool] for tool in sorted(set(required)))
+    if not total:
+        return 0.0
+
+    def share(tools: Collection[str]) -> float:
+        return sum(weights[tool] for tool in sorted(set(required) & set(tools))) / total
+
+    return round(0.5 * share(attempted) + 0.5 * share(succeeded), 12)
+
+
+def tool_choice(required: Collection[str], valid: Sequence[str], calls: int, budget: int) -> float:
+    """F1 of the tools chosen against those required, in [0, 1], whatever the calls delivered.
+
+    Recall is over the required tools, each once. Precision is over all calls: what is unreadable, of another tool, or beyond `budget`
+    was not called for.
+
+    Args:
+        required: tools that the task needs, not empty.
+        valid: tool of each call that could be carried out.
+        calls: all calls, unreadable ones included.
+        budget: how many calls the task can honestly use.
+    """
+    if not required:
+        raise ConfigError("tool_choice: a task without required tools has no right choice to compare with")
+    wanted = set(required)
+    right = [tool for tool in valid if tool in wanted]
+    if not right:
+        return 0.0
+    recall = len(wanted & set(right)) / len(wanted)
+    precision = min(len(right), max(budget, len(wanted))) / max(calls, len(valid))
+    return 2 * precision * recall / (precision + recall)
+
+
+def call_success(rungs: Sequence[str]) -> float:
+    """Mean of `CALL_LADDER` over the calls, those that the world failed left out beforehand; 0 without a call."""
+    for rung in rungs:
+        if rung not in CALL_LADDER:
+            raise ConfigError(f"call_success: no rung {rung!r}{did_you_mean(rung, CALL_LADDER)}")
+    return sum(CALL_LADDER[rung] for rung in rungs) / len(rungs) if rungs else 0.0
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"image_count: {name} is a whole number of at least {least}, not {value!r}")
+    return value
