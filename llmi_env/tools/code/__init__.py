@@ -1,0 +1,124 @@
+"""The code tool: charts from model-written Python, fast and contained.
+
+The policy's code becomes a program here and nowhere else. It runs in a child that a warm worker forks for this one chart: `plt`,
+`pd`, `sns` and `np` in scope, random numbers fixed by the call's seed, the figure taken as PNG without any `savefig`.
+
+What is claimed, each with a test in `tests/tools/code/`:
+
+| claim | by |
+|---|---|
+| opens no file but libraries and its own empty folder; sees nothing of other calls | Landlock, a folder a call, fork |
+| no network, no new process, thread or program, no signal to others | seccomp allowlist |
+| bounded time, memory, disk, output, pixels | deadline, rlimits, quota, caps |
+| no environment, no inherited descriptor, no capability, also when started as root | worker start-up, child set-up |
+| nothing stays: no process, file or state | fork, kill and reap, emptied folder |
+| a forged answer cannot harm the host | caps and checks in `answers.py` |
+
+What is *not* claimed: that a guessed path's existence, size and times stay secret (`stat` is not covered by Landlock), that a flaw of
+the kernel cannot be used, or that the picture is what the code computed.
+
+Where the kernel has no Landlock or seccomp, or the CPU has no table, calls fail with `ToolUnavailable`, which names the cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from llmi_env.document import Picture, Provenance
+from llmi_env.errors import BadParams, ToolUnavailable
+from llmi_env.tools.base import CODE, ToolContext, ToolSpec
+from llmi_env.tools.code.answers import picture_of
+from llmi_env.tools.code.config import CodeConfig
+from llmi_env.tools.code.worker import Job, WorkerPool
+
+__all__ = ["CodeConfig", "CodeTool"]
+
+MAX_SOURCE_BYTES = 100_000
+
+
+class CodeTool:
+    """Draws charts from Python code in warm, confined workers.
+
+    Workers start on the first call; the tool pickles and survives a fork without them. It binds no event loop.
+
+    >>> tool = CodeTool(CodeConfig(workers=1, timeout=5))
+    """
+
+    def __init__(self, config: CodeConfig | None = None, **settings: Any) -> None:
+        self.config = replace(config or CodeConfig(), **settings)
+        self._pool: WorkerPool | None = None
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What the policy is told."""
+        return CODE
+
+    async def __call__(self, params: Mapping[str, Any], context: ToolContext) -> Picture:
+        """Draw one chart.
+
+        Raises:
+            BadParams: the code is missing, no text, or longer than a chart can need.
+            CodeRaised: the code failed; the message is its own error.
+            LimitExceeded: time, memory, output, disk or pixels.
+            NothingFound: the code drew nothing.
+            ToolUnavailable: no worker could be had.
+        """
+        started = time.monotonic()
+        job = Job(_source(params), context.seed)
+        try:
+            answer = await asyncio.wrap_future(self.pool.submit(job))
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
+        image = picture_of(answer, self.config)
+        return Picture(image, Provenance(self.config.sandbox, seed=context.seed), time.monotonic() - started)
+
+    @property
+    def pool(self) -> WorkerPool:
+        """The workers of this process; made when first asked for."""
+        if self._pool is not None and self._pool.pid != os.getpid():
+            self._pool.abandon()
+            self._pool = None
+        if self._pool is None:
+            self._pool = WorkerPool(self.config)
+        return self._pool
+
+    def check(self) -> dict[str, Any]:
+        """Start a worker if there is none and tell about it (CPU, Landlock version, libraries). Raises `ToolUnavailable`."""
+        answer = self.pool.submit(Job(b"plt.plot([1, 2])", 0)).result()
+        picture_of(answer, self.config)
+        workers = self.pool.workers
+        if not workers:
+            raise ToolUnavailable("the code tool has been closed")
+        return dict(workers[0].about)
+
+    async def aclose(self) -> None:
+        """End the workers; a later call starts new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None and pool.pid == os.getpid():
+            await asyncio.get_running_loop().run_in_executor(None, pool.close)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"config": self.config}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.config = state["config"]
+        self._pool = None
+
+
+def _source(params: Mapping[str, Any]) -> bytes:
+    code = params.get("code")
+    if not isinstance(code, str):
+        raise BadParams("code must be Python source as a string")
+    try:
+        source = code.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadParams(f"the code holds a character that is no text, at position {error.start}") from error
+    if len(source) > MAX_SOURCE_BYTES:
+        raise BadParams(f"the code has {len(source)} bytes; a chart may have {MAX_SOURCE_BYTES}")
+    return source

@@ -1,0 +1,53 @@
+"""Settings of the code tool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from llmi_env.errors import ConfigError, did_you_mean
+
+MIB = 1024 * 1024
+SANDBOXES: tuple[str, ...] = ("landlock",)
+
+
+@dataclass(frozen=True)
+class CodeConfig:
+    """How model-written plotting code is run. Sizes are in MiB, times in seconds."""
+
+    sandbox: Literal["landlock"] = "landlock"
+    """The protection around the code. Where the kernel cannot give it, calls fail; nothing weaker is taken instead."""
+    workers: int = 2
+    """Charts drawn at the same time, each by a warm worker of about 130 MiB."""
+    timeout: float = 10.0
+    """Wall-clock seconds one chart may take."""
+    memory_mib: float = 1024
+    """Memory the code may take beyond that of the warm libraries."""
+    disk_mib: float = 64
+    """Files the code may have in its folder at one time, all together."""
+    file_mib: float = 16
+    """Size of one file."""
+    output_mib: float = 8
+    """Size of the picture as PNG."""
+    text_kib: float = 64
+    """What the code may print."""
+    max_pixels: int = 4_000_000
+    """Width times height of the picture."""
+    dpi: float = 100.0
+    """Resolution at which figures are drawn, whatever the code asks for."""
+    system_fonts: bool = False
+    """Use the machine's fonts too. Off, every machine draws with the DejaVu fonts that matplotlib ships."""
+    recycle_after: int = 500
+    """Charts after which a worker is replaced."""
+    start_timeout: float = 60.0
+    """Seconds a worker may take to import its libraries and prove its protections."""
+
+    def __post_init__(self) -> None:
+        if self.sandbox not in SANDBOXES:
+            raise ConfigError(f"unknown code sandbox {self.sandbox!r}{did_you_mean(str(self.sandbox), SANDBOXES)}")
+        for field in fields(self):
+            value: Any = getattr(self, field.name)
+            if isinstance(value, bool | str):
+                continue
+            if not isinstance(value, int | float) or not value > 0:
+                raise ConfigError(f"code tool: {field.name} must be a positive number, got {value!r}")
