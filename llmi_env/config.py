@@ -58,7 +58,10 @@ class LimitsConfig(BaseModel):
     observation_kib: int = Field(default=256, ge=1)
     """Text of one observation in KiB of UTF-8: sizes the buffers of vector environments with shared memory."""
 
-    picture_kib: int = Field(default=4096, ge=0)
+    picture_side: int = Field(default=384, ge=1)
+    """Longest side of a picture in an observation, in pixels; larger ones are scaled down (the document keeps them as they are)."""
+
+    picture_kib: int = Field(default=8192, ge=0)
     """Pixels of all pictures in one observation, in KiB: sizes the same buffers."""
 
     def episode(self) -> Limits:
@@ -283,7 +286,8 @@ def load_config(
     Args:
         config: name of a preset, path of a YAML file, a mapping, or a configuration.
         overrides: `"a.b=value"` strings.
-        **options: options by keyword; they win over `overrides`. A mapping for a group is laid over that group.
+        **options: options by keyword, dotted ones too; they win over `overrides`. `limits` given as a mapping is laid over the
+            configuration's, `world` given as a mapping or `WorldConfig` takes the place of `services`.
 
     Raises:
         ConfigError: unknown preset, missing or unreadable file, unknown option, or a value that does not fit.
@@ -299,6 +303,8 @@ def load_config(
             data[key] = value.model_dump()
         elif isinstance(value, Mapping) and key == "limits":
             data[key] = {**(data.get(key) or {}), **value}
+        elif "." in key:
+            data = apply_overrides(data, {key: value})
         else:
             data[key] = value
     return parse_model(EnvConfig, data, "environment")

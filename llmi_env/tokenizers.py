@@ -7,11 +7,19 @@ incremental: a character whose bytes are spread over several tokens comes out wi
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
-from llmi_env.errors import ConfigError
+from llmi_env.errors import ConfigError, require
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _whole(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which UTF-8 cannot hold."""
+    return _LONE_SURROGATES.sub("\ufffd", text)
 
 
 class Decoder(Protocol):
@@ -87,7 +95,7 @@ class ByteTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Bytes of the text in UTF-8."""
-        return list(text.encode("utf-8", "replace"))
+        return list(_whole(text).encode("utf-8"))
 
     def decoder(self) -> Decoder:
         """A fresh UTF-8 decoder."""
@@ -144,13 +152,25 @@ class HFTokenizer:
             found = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
             unknown = getattr(tokenizer, "unk_token_id", None)
             eos_ids = sorted(
-                i for i in found if (isinstance(i, int) and i != unknown) or (i == tokenizer.eos_token_id and i is not None)
+                i
+                for i in found
+                if (isinstance(i, int) and i != unknown) or (i == tokenizer.eos_token_id and i is not None)
             )
         if not eos_ids:
             raise ConfigError("the tokenizer has no eos token, so no document could end: pass eos_ids")
         self._eos_ids = frozenset(eos_ids)
         self._special = frozenset(tokenizer.all_special_ids)
         self._pieces = _byte_pieces(tokenizer)
+
+    @classmethod
+    def load(cls, name: str) -> HFTokenizer:
+        """The tokenizer of that name or folder; read once in a process.
+
+        Raises:
+            ConfigError: there is none, or it cannot be read.
+            MissingExtra: transformers is not installed.
+        """
+        return _load(name)
 
     @property
     def vocab_size(self) -> int:
@@ -164,8 +184,7 @@ class HFTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; the spelling of a special token in it is text, not that token."""
-        clean = text.encode("utf-8", "replace").decode("utf-8")
-        return list(self.hf.encode(clean, add_special_tokens=False, split_special_tokens=True))
+        return list(self.hf.encode(_whole(text), add_special_tokens=False, split_special_tokens=True))
 
     def decoder(self) -> Decoder:
         """A byte-exact decoder for byte-level vocabularies, a windowed one for others."""
@@ -177,6 +196,17 @@ class HFTokenizer:
             raise ConfigError("the tokenizer has no chat template; set one (`tokenizer.chat_template = ...`)")
         ids = self.hf.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=True, return_dict=False)
         return [int(token) for token in ids]
+
+
+@lru_cache(maxsize=8)
+def _load(name: str) -> HFTokenizer:
+    transformers = require("transformers", "a Hugging Face tokenizer", "offline")
+    try:
+        return HFTokenizer(transformers.AutoTokenizer.from_pretrained(name))
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"the tokenizer {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
 
 
 @lru_cache(maxsize=1)
