@@ -1,0 +1,89 @@
+"""Finding implementations by name: built-ins, plugins (entry points) and import paths.
+
+Names are checked without importing anything, so that a typing error in a configuration is told at once and a client never loads
+what only its World needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from llmi_env.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Implementations of one kind, by name.
+
+    Attributes:
+        what: the kind in messages: "tool", "judge".
+        group: entry point group of plugins.
+        builtin: import path `"module:Class"` for each built-in name.
+    """
+
+    what: str
+    group: str
+    builtin: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def plugins(self) -> Mapping[str, EntryPoint]:
+        """Installed plugins by name; a built-in name cannot be taken."""
+        return {point.name: point for point in entry_points(group=self.group) if point.name not in self.builtin}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that can be used."""
+        return (*self.builtin, *self.plugins)
+
+    def check(self, name: str) -> None:
+        """Raise `ConfigError` when `name` is neither known nor an import path; imports nothing."""
+        module, colon, attribute = name.partition(":")
+        if colon and all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier():
+            return
+        if name not in self.names:
+            raise ConfigError(
+                f"no {self.what} {name!r}{did_you_mean(name, self.names)}. A class of your own is named 'module:Class'."
+            )
+
+    def find(self, name: str) -> Callable[..., Any]:
+        """Import what `name` stands for.
+
+        Raises:
+            ConfigError: nothing of that name, or its module lacks it.
+        """
+        self.check(name)
+        if name in self.plugins:
+            found = self.plugins[name].load()
+        else:
+            module_name, _, attribute = self.builtin.get(name, name).partition(":")
+            try:
+                found = getattr(importlib.import_module(module_name), attribute)
+            except AttributeError as error:
+                raise ConfigError(f"{self.what} {name!r}: module {module_name!r} has no {attribute!r}") from error
+            except ModuleNotFoundError as error:
+                if error.name != module_name:
+                    raise
+                raise ConfigError(f"{self.what} {name!r}: no module {module_name!r} can be imported") from error
+        if not callable(found):
+            raise ConfigError(f"{self.what} {name!r} is a {type(found).__name__}; a class or function is needed")
+        return found  # type: ignore[no-any-return]
+
+    def make(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Call what `name` stands for with `options` as keywords.
+
+        Raises:
+            ConfigError: nothing of that name, or an option that it does not take.
+        """
+        factory = self.find(name)
+        try:
+            inspect.signature(factory).bind(**options)
+        except TypeError as error:
+            taken = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is not p.VAR_KEYWORD]
+            raise ConfigError(f"{self.what} {name!r}: {error}. Its options: {', '.join(taken) or 'none'}") from error
+        return factory(**options)

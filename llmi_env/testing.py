@@ -1,0 +1,193 @@
+"""Simulators that ship: tools and judges with a declared latency and failure rate, for tests, demonstrations and load figures.
+
+Nothing here pretends to be real: every picture is drawn from its own params, says so in its provenance (`simulated`), and every
+score is a hash. In a configuration they are named by import path::
+
+    WorldConfig(tools={"search": {"use": "llmi_env.testing:SimulatedTool", "latency": 0.05}}, judges=[])
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from llmi_env.calls import BUILTIN
+from llmi_env.document import Document, Picture, Provenance
+from llmi_env.errors import BadParams, CodeRaised, NothingFound, ToolError, ToolTimeout, ToolUnavailable
+from llmi_env.task import Task
+from llmi_env.tools.base import ToolContext, ToolSpec
+from llmi_env.world.config import WorldConfig
+from llmi_env.world.in_process import InProcessWorld
+from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+
+JUDGED_TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
+
+_ERRORS: dict[str, type[ToolError]] = {
+    "unavailable": ToolUnavailable,
+    "timeout": ToolTimeout,
+    "empty": NothingFound,
+    "raised": CodeRaised,
+    "bad_params": BadParams,
+}
+
+
+def _hashed(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(json.dumps(parts, default=str).encode()).digest()[:8], "big")
+
+
+class SimulatedTool:
+    """Draws a flat-coloured picture with the call's params written on it, after a declared time.
+
+    Args:
+        name: which built-in tool it stands for.
+        latency: seconds a call takes.
+        jitter: share by which the latency varies, fixed by the call.
+        failure_rate: share of calls that fail, fixed by the call.
+        failure: kind of those failures: `unavailable`, `timeout`, `empty`, `raised` or `bad_params`.
+        fail_first: fail this many calls in a row before the first success, whatever the rate.
+        size: side of the picture in pixels.
+        log: file to which one line `pid params` is added at the start of each execution.
+        die_once: file; while it does not exist, a call makes it and kills its own process, as a crash would.
+    """
+
+    def __init__(
+        self,
+        name: str = "search",
+        latency: float = 0.0,
+        jitter: float = 0.0,
+        failure_rate: float = 0.0,
+        failure: str = "unavailable",
+        fail_first: int = 0,
+        size: int = 64,
+        log: str | None = None,
+        die_once: str | None = None,
+    ) -> None:
+        self.name = name
+        self.latency, self.jitter = latency, jitter
+        self.failure_rate, self.failure = failure_rate, failure
+        self.size = size
+        self.executions = 0
+        """How often the tool was really called: below the number of calls where they were shared or cached."""
+        self.closed = False
+        self._fail_first = fail_first
+        self._log = log
+        self._die_once = die_once
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The spec of the tool that it stands for."""
+        return BUILTIN[self.name]
+
+    async def __call__(self, params: Mapping[str, Any], context: ToolContext) -> Picture:
+        """Draw, or fail as declared."""
+        self.executions += 1
+        if self._log:
+            with Path(self._log).open("a", encoding="utf-8") as file:
+                file.write(f"{os.getpid()} {json.dumps(dict(params))}\n")
+        dice = random.Random(
+            _hashed(self.name, dict(params), context.seed, [picture.digest for picture in context.pictures])
+        )
+        await asyncio.sleep(self.latency * (1 + self.jitter * dice.uniform(-1, 1)))
+        if self._die_once and not Path(self._die_once).exists():
+            Path(self._die_once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        failing = self.executions <= self._fail_first or dice.random() < self.failure_rate
+        if failing:
+            raise _ERRORS[self.failure](f"simulated failure of {self.name}")
+        colour = (dice.randrange(64, 256), dice.randrange(64, 256), dice.randrange(64, 256))
+        image = Image.new("RGB", (self.size, self.size), colour)
+        label = f"{self.name}\n" + "\n".join(str(value)[:40] for value in params.values())
+        ImageDraw.Draw(image).multiline_text((3, 3), label.encode("ascii", "replace").decode(), fill="black")
+        return Picture(image, Provenance("simulated", caption=context.description, seed=context.seed))
+
+    async def aclose(self) -> None:
+        """Nothing to release."""
+        self.closed = True
+
+
+class SimulatedJudge:
+    """Gives each term a score fixed by document, task and seed, after a declared time.
+
+    Args:
+        terms: terms to score.
+        latency: seconds one judgment takes.
+        failure_rate: share of documents that it leaves unscored, fixed by document and seed.
+        raises: whether those failures are exceptions rather than `Unscored`.
+        score: the same score for all, in place of a hash.
+        seed: moves scores and failures.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[str] = JUDGED_TERMS,
+        latency: float = 0.0,
+        failure_rate: float = 0.0,
+        raises: bool = False,
+        score: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._terms = tuple(terms)
+        self.latency, self.failure_rate, self.raises, self.score, self.seed = latency, failure_rate, raises, score, seed
+        self.closed = False
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Terms that it scores."""
+        return self._terms
+
+    async def __call__(self, document: Document, task: Task) -> Judgments:
+        """Score, or fail as declared."""
+        await asyncio.sleep(self.latency)
+        pixels = [picture.digest for picture in document.pictures]
+        dice = random.Random(_hashed(self.seed, task.key, document.to_source(), pixels))
+        if dice.random() < self.failure_rate:
+            if self.raises:
+                raise ConnectionError("simulated outage of the judge")
+            return {term: Unscored("simulated failure of the judge") for term in self._terms}
+        judged: dict[str, Judgment] = {}
+        for term in self._terms:
+            judged[term] = Scored(dice.uniform(1, 5) if self.score is None else self.score, "simulated")
+        return judged
+
+    async def aclose(self) -> None:
+        """Nothing to release."""
+        self.closed = True
+
+
+def simulated_config(
+    *, tools: Mapping[str, Mapping[str, Any]] | None = None, judge: Mapping[str, Any] | None = None, **limits: Any
+) -> WorldConfig:
+    """A configuration of simulators: the four tools and one judge, with options for each.
+
+    Args:
+        tools: options of `SimulatedTool` by tool name; the four built-in names without options, where left out.
+        judge: options of `SimulatedJudge`.
+        **limits: other fields of `WorldConfig`.
+    """
+    options = tools if tools is not None else {name: {} for name in BUILTIN}
+    return WorldConfig(
+        tools={name: {"use": "llmi_env.testing:SimulatedTool", "name": name, **o} for name, o in options.items()},
+        judges=[{"use": "llmi_env.testing:SimulatedJudge", **(judge or {})}],
+        **limits,
+    )
+
+
+def simulated_world(
+    *, tools: Mapping[str, Mapping[str, Any]] | None = None, judge: Mapping[str, Any] | None = None, **limits: Any
+) -> InProcessWorld:
+    """An in-process World of simulators; arguments as for `simulated_config`.
+
+    >>> world = simulated_world(tools={"search": {"latency": 0.01}})
+    >>> world.tool_names
+    ('search',)
+    """
+    return InProcessWorld.from_config(simulated_config(tools=tools, judge=judge, **limits))

@@ -1,0 +1,140 @@
+"""What a World is made of, as data: it can be written to a file, compared by digest and sent to another process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.registry import Registry
+from llmi_env.tools import TOOLS
+
+JUDGES = Registry(what="judge", group="llmi_env.judges", builtin={"embedded": "llmi_env.judges.embedded:EmbeddedJudge"})
+"""Every judge that can be named in a configuration."""
+
+
+def _default_tools() -> dict[str, dict[str, Any]]:
+    return {"search": {}, "diffusion": {}, "code": {}, "edit": {}}
+
+
+def _default_judges() -> list[str | dict[str, Any]]:
+    return ["embedded"]
+
+
+class WorldConfig(BaseModel):
+    """Tools, judges and limits of a World.
+
+    An entry is the options of a tool or judge; its key `use` says which implementation is meant where that is not the name itself:
+    a built-in, a plugin, or `"module:Class"`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tools: dict[str, dict[str, Any]] = Field(default_factory=_default_tools)
+    """Options of each tool, by the name that calls use."""
+
+    judges: list[str | dict[str, Any]] = Field(default_factory=_default_judges)
+    """Judges by name, or their options with `use`. Where two score the same term, the first that has a score gives it."""
+
+    deadline: float = Field(default=60.0, gt=0)
+    """Seconds that one call may take, retries included, once its turn has come."""
+
+    deadlines: dict[str, float] = Field(default_factory=dict)
+    """Deadlines of single tools, in seconds, in place of `deadline`."""
+
+    concurrency: dict[str, int] = Field(default_factory=lambda: {"search": 8, "diffusion": 1, "code": 2})
+    """How many calls of a tool run at the same time; 4 where none is given."""
+
+    attempts: int = Field(default=3, ge=1)
+    """How often a call is tried when the failure is the world's fault; the policy's are never retried."""
+
+    judge_deadline: float = Field(default=120.0, gt=0)
+    """Seconds that one judge may take over one document."""
+
+    judge_concurrency: int = Field(default=2, ge=1)
+    """How many documents one judge scores at the same time."""
+
+    max_side: int = Field(default=1024, ge=16)
+    """Longest side of a picture that a tool delivers, in pixels; larger ones are scaled down."""
+
+    cache_mb: int = Field(default=256, ge=0)
+    """How much memory the outcomes of earlier calls may take, in MB; 0 keeps none."""
+
+    linger: float = Field(default=3.0, ge=0)
+    """Seconds that a local helper process waits for another client after the last one is gone."""
+
+    @field_validator("tools")
+    @classmethod
+    def _known_tools(cls, tools: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, options in tools.items():
+            TOOLS.check(_used(options, name))
+        return tools
+
+    @field_validator("judges")
+    @classmethod
+    def _known_judges(cls, judges: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
+        for entry in judges:
+            name = entry if isinstance(entry, str) else _used(entry, "")
+            if not name:
+                raise ConfigError(f"a judge given by its options needs `use` with its name, not {entry!r}")
+            JUDGES.check(name)
+        return judges
+
+    @field_validator("deadlines", "concurrency")
+    @classmethod
+    def _above_zero(cls, limits: dict[str, float]) -> dict[str, float]:
+        for name, limit in limits.items():
+            if limit <= 0:
+                raise ConfigError(f"the limit of tool {name!r} is above 0, not {limit!r}")
+        return limits
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> WorldConfig:
+        """Read a mapping, e.g. from YAML.
+
+        Raises:
+            ConfigError: says which key is wrong and which was perhaps meant.
+        """
+        for key in data:
+            if key not in cls.model_fields:
+                raise ConfigError(f"a world has no option {key!r}{did_you_mean(str(key), cls.model_fields)}")
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"world option {place!r}: {first['msg']}") from error
+
+    @classmethod
+    def rules(cls) -> WorldConfig:
+        """What the core package can do alone, without torch: search by words, edit, code, and no judge."""
+        return cls(tools={"search": {"semantic": False}, "edit": {}, "code": {}}, judges=[])
+
+    def digest(self) -> str:
+        """SHA-256 of the configuration: two Worlds with the same digest give the same outcomes."""
+        body = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(body.encode()).hexdigest()
+
+    def tool_use(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Implementation and options of the tool that calls name `name`."""
+        options = dict(self.tools[name])
+        return options.pop("use", name), options
+
+    def judge_uses(self) -> list[tuple[str, dict[str, Any]]]:
+        """Implementation and options of every judge."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        for entry in self.judges:
+            options = {} if isinstance(entry, str) else dict(entry)
+            found.append((entry if isinstance(entry, str) else options.pop("use"), options))
+        return found
+
+
+def _used(options: Mapping[str, Any], name: str) -> str:
+    use = options.get("use", name)
+    if not isinstance(use, str):
+        raise ConfigError(f"`use` names an implementation by a string, not {use!r}")
+    return use

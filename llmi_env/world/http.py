@@ -1,0 +1,268 @@
+"""Clients of a World that runs elsewhere: over TCP, or over a Unix socket of the same machine.
+
+A client holds nothing but an address until it is used. Its connections belong to one process and one event loop: in a forked
+child, on another loop and after unpickling they are made anew. Lost connections are tried again, since a call is fixed by its seed and
+may safely run twice; what stays lost is a `Failure` or `Unscored`, never a low score.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from llmi_env.calls import Call
+from llmi_env.document import Document, Failure, Outcome, Picture
+from llmi_env.errors import LLMIError, WorldError
+from llmi_env.task import Task
+from llmi_env.world import wire
+from llmi_env.world.protocol import Judgments, Unscored
+
+__all__ = ["ConnectionLost", "HttpWorld", "RemoteWorld"]
+
+_log = logging.getLogger(__name__)
+_LIMITS = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+
+_abandoned: list[Any] = []
+"""Connections of a parent process, kept from being collected: closing them here would touch the parent's selector."""
+
+
+class ConnectionLost(Exception):
+    """The connection broke, or the service is not there (inside this package only: it ends as a `Failure`)."""
+
+
+class RemoteWorld:
+    """What every client shares: messages, retries, and handles for each process and loop.
+
+    Args:
+        url: base address of the service.
+        uds: Unix socket to use in place of TCP.
+        attempts: how often a call is tried when the connection is lost.
+        patience: seconds to wait for an answer, which includes waiting for a turn among other calls.
+    """
+
+    _pid: int
+    _terms: tuple[str, ...] | None
+    _clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient]
+
+    def __init__(self, url: str, uds: str | None = None, *, attempts: int = 4, patience: float = 600.0) -> None:
+        self.url, self.uds = url, uds
+        self.attempts, self.patience = attempts, patience
+        self._forget()
+
+    # ------------------------------------------------------------------------------------------------------------ World
+
+    async def run(
+        self, call: Call, pictures: Sequence[Picture] = (), *, seed: int = 0, deadline: float | None = None
+    ) -> Outcome:
+        """Carry out one call; see `World.run`.
+
+        Raises:
+            WorldError: the service was never reached.
+            ConfigError, MissingExtra, AssetError: its set-up cannot work.
+        """
+        given = tuple(pictures)
+
+        def encode() -> bytes:
+            images = [wire.PictureMessage.of(picture) for picture in given]
+            return wire.RunRequest(
+                call=wire.CallMessage.of(call), pictures=images, seed=seed, deadline=deadline
+            ).encode()
+
+        body = await asyncio.to_thread(encode) if given else encode()
+        try:
+            answer = await self._ask("POST", "/run", body)
+            reply = wire.RunReply.model_validate_json(answer)
+            return await asyncio.to_thread(reply.outcome.value)
+        except httpx.TimeoutException:
+            return Failure.of(call.tool, "timeout", f"the World did not answer within {self.patience:g} seconds")
+        except ConnectionLost as error:
+            return Failure.of(call.tool, "unavailable", f"the connection to the World was lost: {error}")
+        except ValueError as error:
+            if not _unreadable(error):
+                raise
+            return Failure.of(call.tool, "unavailable", f"the World's answer cannot be read: {error}")
+
+    async def judge(self, document: Document, task: Task) -> Judgments:
+        """Judge a document; see `World.judge`.
+
+        Raises:
+            WorldError: the service was never reached.
+            ConfigError, MissingExtra, AssetError: its set-up cannot work.
+        """
+        terms = await self.terms()
+
+        def encode() -> bytes:
+            return wire.JudgeRequest(
+                document=wire.DocumentMessage.of(document), task=wire.TaskMessage.of(task)
+            ).encode()
+
+        try:
+            answer = await self._ask("POST", "/judge", await asyncio.to_thread(encode))
+            return wire.JudgeReply.model_validate_json(answer).value()
+        except httpx.TimeoutException:
+            reason = f"the World did not answer within {self.patience:g} seconds"
+        except ConnectionLost as error:
+            reason = f"the connection to the World was lost: {error}"
+        except ValueError as error:
+            if not _unreadable(error):
+                raise
+            reason = f"the World's answer cannot be read: {error}"
+        return dict.fromkeys(terms, Unscored(reason))
+
+    async def terms(self) -> tuple[str, ...]:
+        """Every term that the World's judges score.
+
+        Raises:
+            WorldError: the service cannot be reached and has never told.
+        """
+        if self._terms is None:
+            try:
+                reply = wire.Terms.model_validate_json(await self._ask("GET", "/terms"))
+            except (ConnectionLost, httpx.TimeoutException, ValidationError) as error:
+                raise WorldError(f"the World at {self._place} does not tell what it judges: {error}") from error
+            self._terms = tuple(reply.terms)
+        return self._terms
+
+    async def health(self) -> wire.Health:
+        """What the service says of itself.
+
+        Raises:
+            WorldError: it cannot be reached, or is not a World that this version understands.
+        """
+        try:
+            health = wire.Health.model_validate_json(await self._ask("GET", "/health"))
+        except (ConnectionLost, httpx.TimeoutException) as error:
+            raise WorldError(f"no World answers at {self._place}: {error}. {self._remedy}") from error
+        except ValidationError as error:
+            raise WorldError(f"what answers at {self._place} is not a World") from error
+        if health.protocol != wire.PROTOCOL:
+            raise WorldError(
+                f"the World at {self._place} speaks protocol {health.protocol} (llmi-env {health.version}), this client "
+                f"{wire.PROTOCOL}: use the same version on both sides"
+            )
+        return health
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; may be called twice, and a later call connects again."""
+        self._check_process()
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    # ------------------------------------------------------------------------------------------------------------ inside
+
+    @property
+    def _place(self) -> str:
+        return self.uds or self.url
+
+    @property
+    def _remedy(self) -> str:
+        return "Start one with `llmi serve`, or use world='local'."
+
+    async def _ready(self) -> None:
+        """Make sure that the service is there; raises `ConnectionLost` to be tried again."""
+
+    async def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+        async for attempt in AsyncRetrying(
+            stop=stop_after_attempt(self.attempts),
+            wait=wait_random_exponential(multiplier=0.2, max=3.0),
+            retry=retry_if_exception_type(ConnectionLost),
+            reraise=True,
+        ):
+            with attempt:
+                await self._ready()
+                return await self._ask_once(method, path, body)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _ask_once(self, method: str, path: str, body: bytes) -> bytes:
+        try:
+            answer = await self._client().request(
+                method, path, content=body, headers={"content-type": "application/json"}
+            )
+        except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
+            raise
+        except httpx.TransportError as error:
+            _log.info("connection to %s lost (%s)", self._place, type(error).__name__)
+            raise ConnectionLost(f"{type(error).__name__} {error}".strip()) from error
+        if answer.status_code == httpx.codes.OK:
+            return answer.content
+        if answer.status_code == httpx.codes.FAILED_DEPENDENCY:
+            raise wire.ErrorReply.model_validate_json(answer.content).value()
+        raise ConnectionLost(f"the service answered {answer.status_code}: {answer.text[:300]}")
+
+    def _client(self) -> httpx.AsyncClient:
+        self._check_process()
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            # those of closed loops cannot be closed any more, only dropped
+            self._clients = {other: kept for other, kept in self._clients.items() if not other.is_closed()}
+            client = self._clients[loop] = httpx.AsyncClient(
+                base_url=self.url,
+                transport=httpx.AsyncHTTPTransport(uds=self.uds, limits=_LIMITS),
+                timeout=httpx.Timeout(self.patience, connect=10.0),
+                trust_env=False,
+            )
+        return client
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            _abandoned.append(self._clients)
+            self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._terms = None
+        self._clients = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_pid", "_terms", "_clients")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+
+class HttpWorld(RemoteWorld):
+    """A client of `llmi serve`.
+
+    Args:
+        url: base address, e.g. `http://127.0.0.1:8000`.
+        uds: Unix socket in place of TCP.
+        attempts: how often a call is tried when the connection is lost.
+        patience: seconds to wait for an answer.
+
+    Before its first call it asks the service who it is, and raises `WorldError` if there is none.
+    """
+
+    _met: bool
+
+    def __init__(
+        self, url: str = "http://localhost", uds: str | None = None, *, attempts: int = 4, patience: float = 600.0
+    ) -> None:
+        super().__init__(url, uds, attempts=attempts, patience=patience)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._met = False
+
+    async def _ready(self) -> None:
+        if not self._met:
+            self._met = True  # before the question: `health` comes through here too
+            try:
+                await self.health()
+            except BaseException:
+                self._met = False
+                raise
+
+
+def _unreadable(error: ValueError) -> bool:
+    """Whether an answer could not be decoded, as against an error of ours that is a `ValueError` too."""
+    return not isinstance(error, LLMIError)

@@ -1,0 +1,349 @@
+"""The World in this process: the tools and judges themselves, used from one event loop.
+
+It stands behind every other World (the service and the local helper process wrap it) and is what tests and notebooks use. One
+call goes: cache -> the same call in flight -> the tool's turn -> tries within the deadline -> classification -> a picture
+in RGB of bounded size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from PIL import Image
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from llmi_env.calls import Call
+from llmi_env.document import Document, Failure, Outcome, Picture
+from llmi_env.errors import (
+    BadCall,
+    ConfigError,
+    LLMIError,
+    MissingExtra,
+    ToolError,
+    WorldError,
+    classify,
+    did_you_mean,
+    fault_of,
+)
+from llmi_env.judges.base import Judge
+from llmi_env.task import Task
+from llmi_env.tools import make_tool
+from llmi_env.tools.base import Tool, ToolContext
+from llmi_env.world.cache import OutcomeCache
+from llmi_env.world.config import JUDGES, WorldConfig
+from llmi_env.world.pictures import normalise
+from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+
+_log = logging.getLogger(__name__)
+_DEFAULT_CONCURRENCY = 4
+
+
+class InProcessWorld:
+    """A World made of tools and judges in this process.
+
+    Args:
+        tools: tools by the name that calls use.
+        judges: judges; where two score the same term, the first that has a score gives it.
+        config: limits; its own `tools` and `judges` are made on first use, objects given here are added to them.
+
+    One event loop uses it at a time. On another loop, in a forked child and after unpickling, it starts afresh: what came from the
+    configuration is made again on first use.
+    """
+
+    def __init__(
+        self,
+        tools: Mapping[str, Tool] | None = None,
+        judges: Sequence[Judge] = (),
+        config: WorldConfig | None = None,
+    ) -> None:
+        self.config = config or WorldConfig(tools={}, judges=[])
+        self._given_tools = dict(tools or {})
+        self._given_judges = tuple(judges)
+        twice = set(self._given_tools) & set(self.config.tools)
+        if twice:
+            raise ConfigError(f"tools given both as objects and in the configuration: {', '.join(sorted(twice))}")
+        self._engine: _Engine | None = None
+
+    @classmethod
+    def from_config(cls, config: WorldConfig | None = None) -> InProcessWorld:
+        """A World of what `config` names; nothing is imported or loaded before the first use."""
+        return cls(config=config or WorldConfig())
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """Names of all tools."""
+        return (*self._given_tools, *self.config.tools)
+
+    async def run(
+        self, call: Call, pictures: Sequence[Picture] = (), *, seed: int = 0, deadline: float | None = None
+    ) -> Outcome:
+        """Carry out one call; see `World.run`.
+
+        Args:
+            call: the call.
+            pictures: the pictures that it points at.
+            seed: the only source of randomness.
+            deadline: seconds, in place of the configured ones.
+
+        Raises:
+            ConfigError, MissingExtra, AssetError: the tool cannot be made at all: a mistake of the set-up, not of the call.
+        """
+        return await self._current().run(call, tuple(pictures), seed, deadline)
+
+    async def judge(self, document: Document, task: Task) -> Judgments:
+        """Judge a document; see `World.judge`.
+
+        Raises:
+            ConfigError, MissingExtra, AssetError: a judge cannot be made at all.
+        """
+        return await self._current().judge(document, task)
+
+    async def terms(self) -> tuple[str, ...]:
+        """Every term that the judges score; makes the judges."""
+        judges = await self._current().judges()
+        return tuple(dict.fromkeys(term for judge in judges for term in judge.terms))
+
+    async def aclose(self) -> None:
+        """Close all tools and judges; a later call makes those of the configuration again."""
+        engine, self._engine = self._engine, None
+        if engine is not None and engine.is_here():
+            await engine.aclose()
+        else:
+            await _close_all([*self._given_tools.values(), *self._given_judges])
+
+    def _current(self) -> _Engine:
+        if self._engine is None or not self._engine.is_here():
+            self._engine = _Engine(self.config, self._given_tools, self._given_judges)
+        return self._engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": None}
+
+
+class _Engine:
+    """What an `InProcessWorld` holds in one process and on one event loop."""
+
+    def __init__(self, config: WorldConfig, tools: Mapping[str, Tool], judges: Sequence[Judge]) -> None:
+        self._pid = os.getpid()
+        self._loop = asyncio.get_running_loop()
+        self._config = config
+        self._tools = dict(tools)
+        self._given_judges = judges
+        self._judges: tuple[Judge, ...] | None = None
+        self._making: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._cache = OutcomeCache(config.cache_mb * 1_000_000)
+        self._flights: dict[str, _Flight] = {}
+
+    def is_here(self) -> bool:
+        """Whether this is the process and the event loop that it was made for."""
+        return self._pid == os.getpid() and self._loop is asyncio.get_running_loop()
+
+    # ------------------------------------------------------------------------------------------------------------ tools
+
+    async def run(self, call: Call, pictures: tuple[Picture, ...], seed: int, deadline: float | None) -> Outcome:
+        if call.tool not in self._tools and call.tool not in self._config.tools:
+            known = [*self._tools, *self._config.tools]
+            return Failure.of(
+                call.tool, "unknown_tool", f"there is no tool {call.tool[:60]!r}{did_you_mean(call.tool[:60], known)}"
+            )
+        try:
+            tool = await self._tool(call.tool)
+        except LLMIError:
+            raise
+        except Exception as error:
+            _log.warning("tool %s cannot be made", call.tool, exc_info=error)
+            return Failure.of(call.tool, *classify(error))
+        try:
+            call.check(0, sys.maxsize, {call.tool: tool.spec})
+        except BadCall as error:
+            return Failure.of(call.tool, error.kind, str(error))
+        if "img_index" in call.params and not pictures:
+            return Failure.of(call.tool, "bad_params", f"{call.tool} points at a picture and none was given")
+        key = _key(call, pictures, seed)
+        cached = self._cache.get(key)
+        if cached is not None:
+            return cached
+        flight = self._flights.get(key)
+        if flight is None:
+            seconds = deadline or self._config.deadlines.get(call.tool, self._config.deadline)
+            context = ToolContext(seed=seed, description=call.description, pictures=pictures, deadline=seconds)
+            flight = self._flights[key] = _Flight(self._land(key, call, tool, context))
+            flight.task.add_done_callback(partial(self._forget, key, flight))
+        return await self._join(key, flight, call.tool)
+
+    async def _join(self, key: str, flight: _Flight, tool: str) -> Outcome:
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if flight.task.cancelled() and me is not None and not me.cancelling():
+                return Failure.of(tool, "unavailable", "the World was closed while the call ran")
+            raise
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                self._forget(key, flight)
+                flight.task.cancel()
+
+    def _forget(self, key: str, flight: _Flight, _done: object = None) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+    async def _land(self, key: str, call: Call, tool: Tool, context: ToolContext) -> Outcome:
+        async with self._turn(call.tool, self._config.concurrency.get(call.tool, _DEFAULT_CONCURRENCY)):
+            outcome = await self._attempt(call, tool, context)
+        self._cache.put(key, outcome)
+        return outcome
+
+    async def _attempt(self, call: Call, tool: Tool, context: ToolContext) -> Outcome:
+        start = time.monotonic()
+
+        def left() -> float:
+            return context.deadline - (time.monotonic() - start)
+
+        def again(error: BaseException) -> bool:
+            transient = isinstance(error, ToolError) or not isinstance(error, LLMIError | ImportError | TypeError)
+            return isinstance(error, Exception) and transient and fault_of(call.tool, classify(error)[0]) == "world"
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            _log.info("%s: try %d failed (%s), trying again", call.tool, state.attempt_number, error)
+
+        tries = AsyncRetrying(
+            stop=lambda state: stop_after_attempt(self._config.attempts)(state) or left() <= 0,
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            retry=retry_if_exception(again),
+            before_sleep=tell,
+            reraise=True,
+        )
+        try:
+            async with asyncio.timeout(context.deadline):
+                made: Picture = await tries(self._once, call, tool, context, left)
+            image = await _off_loop_if_large(made, self._config.max_side)
+        except MissingExtra:
+            raise
+        except TimeoutError as error:
+            text = str(error) or f"{call.tool} did not answer within {context.deadline:g} seconds"
+            return Failure.of(call.tool, "timeout", text)
+        except Exception as error:
+            kind, message, limit = classify(error)
+            if not isinstance(error, ToolError):
+                _log.warning("%s failed unexpectedly", call.tool, exc_info=error)
+            return Failure.of(call.tool, kind, message, limit)
+        return replace(made, image=image, seconds=time.monotonic() - start)
+
+    @staticmethod
+    async def _once(call: Call, tool: Tool, context: ToolContext, left: Callable[[], float]) -> Picture:
+        made: object = await tool(call.params, replace(context, deadline=max(left(), 0.001)))
+        if not isinstance(made, Picture):
+            raise TypeError(f"tool {call.tool!r} returned {type(made).__name__} in place of a Picture")
+        return made
+
+    async def _tool(self, name: str) -> Tool:
+        if name not in self._tools:
+            async with self._making.setdefault(f"tool {name}", asyncio.Lock()):
+                if name not in self._tools:
+                    use, options = self._config.tool_use(name)
+                    _log.info("making tool %s", name)
+                    # in a thread: the module behind it may import torch, which takes seconds
+                    self._tools[name] = await asyncio.to_thread(make_tool, use, **options)
+        return self._tools[name]
+
+    def _turn(self, name: str, limit: int) -> asyncio.Semaphore:
+        return self._turns.setdefault(name, asyncio.Semaphore(limit))
+
+    # ------------------------------------------------------------------------------------------------------------ judges
+
+    async def judges(self) -> tuple[Judge, ...]:
+        async with self._making.setdefault("judges", asyncio.Lock()):
+            if self._judges is None:
+                made = list(self._given_judges)
+                for use, options in self._config.judge_uses():
+                    _log.info("making judge %s", use)
+                    try:
+                        judge = await asyncio.to_thread(JUDGES.make, use, options)
+                    except LLMIError:
+                        raise
+                    except Exception as error:
+                        raise WorldError(f"judge {use!r} cannot be made: {type(error).__name__}: {error}") from error
+                    if not isinstance(judge, Judge):
+                        raise ConfigError(f"judge {use!r}: {type(judge).__name__} is not a judge")
+                    made.append(judge)
+                self._judges = tuple(made)
+        return self._judges
+
+    async def judge(self, document: Document, task: Task) -> Judgments:
+        judges = await self.judges()
+        answers = await asyncio.gather(
+            *(self._ask(f"judge {number}", judge, document, task) for number, judge in enumerate(judges))
+        )
+        merged: dict[str, Judgment] = {}
+        for judge, answer in zip(judges, answers, strict=True):
+            for term in judge.terms:
+                judgment = answer.get(term, Unscored("the judge left this term out"))
+                earlier = merged.get(term)
+                if earlier is None or (isinstance(earlier, Unscored) and isinstance(judgment, Scored)):
+                    merged[term] = judgment
+        return merged
+
+    async def _ask(self, name: str, judge: Judge, document: Document, task: Task) -> Judgments:
+        try:
+            async with self._turn(name, self._config.judge_concurrency), asyncio.timeout(self._config.judge_deadline):
+                return await judge(document, task)
+        except MissingExtra:
+            raise
+        except TimeoutError as error:
+            reason = str(error) or f"the judge did not answer within {self._config.judge_deadline:g} seconds"
+        except Exception as error:
+            _log.warning("%s (%s) failed", name, type(judge).__name__, exc_info=error)
+            reason = f"{type(error).__name__}: {error}"
+        return dict.fromkeys(judge.terms, Unscored(reason))
+
+    async def aclose(self) -> None:
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _close_all([*self._tools.values(), *(self._judges if self._judges is not None else self._given_judges)])
+
+
+class _Flight:
+    """One execution that several identical calls wait for; it is cancelled when the last of them is."""
+
+    def __init__(self, work: Coroutine[Any, Any, Outcome]) -> None:
+        self.task = asyncio.ensure_future(work)
+        self.waiting = 0
+
+
+async def _off_loop_if_large(picture: Picture, max_side: int) -> Image.Image:
+    if picture.image.width * picture.image.height > 512 * 512:
+        return await asyncio.to_thread(normalise, picture.image, max_side)
+    return normalise(picture.image, max_side)
+
+
+async def _close_all(parts: Sequence[Tool | Judge]) -> None:
+    for part, result in zip(
+        parts, await asyncio.gather(*(part.aclose() for part in parts), return_exceptions=True), strict=True
+    ):
+        if isinstance(result, Exception):
+            _log.warning("closing %s failed", type(part).__name__, exc_info=result)
+
+
+def _key(call: Call, pictures: Sequence[Picture], seed: int) -> str:
+    # The description is part of the key: a tool may use it (see `ToolContext`).
+    body = json.dumps(
+        [call.tool, call.description, dict(call.params), [picture.digest for picture in pictures], seed], sort_keys=True
+    )
+    return hashlib.sha256(body.encode()).hexdigest()

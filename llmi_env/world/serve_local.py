@@ -1,0 +1,90 @@
+"""The helper process of `LocalWorld`: `python -m llmi_env.world.serve_local --config FILE --socket PATH --identity ID`.
+
+It serves one World on a Unix socket and ends by itself once nobody has held a lease for a while. A lock that the kernel releases with
+the process makes sure that one socket has one helper, however the last one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import filelock
+import uvicorn
+
+from llmi_env.world.config import WorldConfig
+from llmi_env.world.service import Leases, create_app
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+_FIRST_CLIENT = 60.0
+"""Seconds to wait for the first client; it is the one that started this process."""
+_LOOK_EVERY = 0.25
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until the last client is gone."""
+    parser = argparse.ArgumentParser(prog="python -m llmi_env.world.serve_local", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="WorldConfig as JSON")
+    parser.add_argument("--socket", type=Path, required=True, help="path of the Unix socket")
+    parser.add_argument("--identity", required=True, help="what clients must ask for")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    config = WorldConfig.model_validate_json(options.config.read_text(encoding="utf-8"))
+    try:
+        with filelock.FileLock(options.socket.with_suffix(".serve"), timeout=15):
+            asyncio.run(_serve(config, options.socket, options.identity))
+    except filelock.Timeout:
+        _log.error("another helper holds %s", options.socket)
+        return 1
+    return 0
+
+
+async def _serve(config: WorldConfig, path: Path, identity: str) -> None:
+    leases = Leases(identity)
+    app = create_app(config, leases=leases)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()  # left by a helper that was killed: the lock says that none is alive
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(1024)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on")
+    )
+    watch = asyncio.create_task(_end_when_alone(server, leases, config.linger))
+    _log.info("listening")
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watch.cancel()
+        for left in (path, path.with_suffix(".json")):
+            with contextlib.suppress(FileNotFoundError):
+                left.unlink()
+    _log.info("ended")
+
+
+async def _end_when_alone(server: uvicorn.Server, leases: Leases, linger: float) -> None:
+    while leases.idle_for() < _FIRST_CLIENT and not leases.held:
+        await asyncio.sleep(_LOOK_EVERY)
+    while leases.idle_for() <= linger:
+        await asyncio.sleep(_LOOK_EVERY)
+    leases.closing = True  # no await between the last look and this line: from here on no lease is given
+    server.should_exit = True
+    _log.info("no client is left")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
