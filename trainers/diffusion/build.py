@@ -1,0 +1,138 @@
+"""Builds the training set once: captioned 64 x 64 pictures of seven kinds, from a fixed seed.
+
+Writes ``pictures.npy`` (N, 64, 64, 3) and ``captions.json`` (N lists) under the cache folder, with ``kinds.json``
+saying which kind each picture is; the second stage draws the kinds by :data:`KIND_SHARES`, so that how many pictures a
+kind has does not decide how often it is seen.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainers.diffusion import captions as say
+from trainers.diffusion import compose
+from trainers.diffusion.icons import Icon, load_icons, load_masters
+from trainers.diffusion.scenes import COLOURS, SCENES, plain
+
+logger = logging.getLogger(__name__)
+
+KIND_SHARES = {
+    "plain": 0.45,
+    "colour": 0.18,
+    "place": 0.20,
+    "background": 0.05,
+    "several": 0.05,
+    "scene": 0.02,
+    "colour_place": 0.05,
+}
+"""How often each kind is drawn in training."""
+KIND_COUNTS = {"colour": 4500, "place": 8000, "background": 2000, "several": 2500, "scene": 320, "colour_place": 2500}
+"""How many composed pictures are made; every icon gives two plain ones."""
+PLAIN_CAPTIONS = 9
+COMMON_WEIGHT = 3.0
+"""How much more often a common subject is drawn than another."""
+_COMPOSABLE = {"nature", "food", "travel", "activity", "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training picture."""
+
+    kind: str
+    captions: list[str]
+    pixels: NDArray[np.uint8]
+    weight: float = 1.0
+    """How often it is drawn within its kind, relative to the others."""
+
+
+def build(raw: Path, out: Path, seed: int = 0) -> int:
+    """Makes the set; returns the number of pictures."""
+    icons = load_icons(raw)
+    masters = load_masters(raw, icons)
+    samples = list(_samples(icons, masters, np.random.default_rng(seed)))
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "pictures.npy", np.stack([sample.pixels for sample in samples]))
+    (out / "captions.json").write_text(json.dumps([sample.captions for sample in samples]), "utf-8")
+    (out / "kinds.json").write_text(json.dumps([[sample.kind, sample.weight] for sample in samples]), "utf-8")
+    logger.info("%d pictures from %d icons", len(samples), len(icons))
+    return len(samples)
+
+
+def _samples(icons: list[Icon], masters: NDArray[np.uint8], rng: np.random.Generator) -> Iterator[Sample]:
+    pictures = [Image.fromarray(master, "RGBA") for master in masters]
+    for icon, picture in zip(icons, pictures, strict=True):
+        for _ in range(2):
+            weight = COMMON_WEIGHT if icon.common else 1.0
+            yield Sample(
+                "plain",
+                say.plain_captions(icon, rng, PLAIN_CAPTIONS),
+                compose.finish(compose.on_white(picture, rng)),
+                weight,
+            )
+    chooser = _Chooser(icons, masters, rng)
+    scenes = list(SCENES.values())
+    colours = list(COLOURS)
+    for kind, count in KIND_COUNTS.items():
+        made = 0
+        while made < count:
+            index = chooser.pick()
+            icon, picture = icons[index], pictures[index]
+            scene, colour = scenes[rng.integers(len(scenes))], str(rng.choice(colours))
+            phrase: str
+            if kind == "colour":
+                if say.held_out(icon, colour=colour) or icon.names[0].startswith(f"{colour} "):
+                    continue
+                phrase = say.coloured_phrase(icon, colour, rng)
+                canvas = compose.on_white(compose.recolour(picture, colour), rng)
+            elif kind == "place":
+                if say.held_out(icon, place=scene.name):
+                    continue
+                phrase = say.place_phrase(say.with_article(say.noun(icon, rng)), scene.name, rng)
+                canvas = compose.in_scene(picture, scene, rng)
+            elif kind == "background":
+                if say.held_out(icon, background=colour):
+                    continue
+                phrase = say.background_phrase(say.with_article(say.noun(icon, rng)), colour, rng)
+                canvas = compose.on_background(picture, plain(COLOURS[colour], rng), 0.82, 0.5, 0.9, shadow=False)
+            elif kind == "several":
+                if rng.random() < 0.3:
+                    number = int(rng.integers(2, 5))
+                    phrase, canvas = say.count_phrase(icon, number), compose.several(picture, number)
+                else:
+                    other = chooser.pick()
+                    phrase = say.pair_phrase(icon, icons[other], rng)
+                    canvas = compose.side_by_side(picture, pictures[other], rng)
+            elif kind == "scene":
+                phrase, canvas = str(rng.choice(scene.alone)), scene.draw(rng)
+            else:
+                if say.held_out(icon, colour=colour, place=scene.name):
+                    continue
+                phrase = say.place_phrase(say.coloured_phrase(icon, colour, rng), scene.name, rng)
+                canvas = compose.in_scene(compose.recolour(picture, colour), scene, rng)
+            made += 1
+            yield Sample(kind, [say.composed_caption(phrase, rng)], compose.finish(canvas))
+
+
+class _Chooser:
+    """Draws icons that can be composed: cut-out objects, common ones more often; faces, people and icons that fill
+    their square less or never.
+    """
+
+    def __init__(self, icons: list[Icon], masters: NDArray[np.uint8], rng: np.random.Generator) -> None:
+        filled = (masters[..., 3] > 128).mean((1, 2))
+        weights = np.array([COMMON_WEIGHT if icon.common else 1.0 for icon in icons])
+        weights *= [1.0 if icon.group in _COMPOSABLE else 0.25 if icon.group == "person" else 0.4 for icon in icons]
+        weights[filled > 0.86] = 0
+        self._shares = weights / weights.sum()
+        self._rng = rng
+
+    def pick(self) -> int:
+        return int(self._rng.choice(len(self._shares), p=self._shares))

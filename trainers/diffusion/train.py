@@ -1,0 +1,215 @@
+"""The two trained stages and what lies between them: autoencoder, latents and text states, UNet.
+
+Both stages are plain loops with a wall-clock budget (:class:`trainers.diffusion.budget.Budget`), a checkpoint every few
+minutes, and a resume that goes on from it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from llmi_env.tools.tiny_diffusion import MAX_TOKENS, TextStates, sentence_states
+from trainers.diffusion.autoencoder import Autoencoder, reconstruction_loss
+from trainers.diffusion.budget import Budget, save_checkpoint
+from trainers.diffusion.build import KIND_SHARES
+
+logger = logging.getLogger(__name__)
+
+SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+NO_CAPTION_SHARE = 0.1
+"""How often the caption is left out, for classifier-free guidance."""
+
+
+def make_unet() -> UNet2DConditionModel:
+    """12 million parameters. Text enters twice: token states by cross-attention at 4 x 4 (and in the middle block), the
+    sentence as a whole through the time embedding, which every block sees. Attention at every level cost a quarter more
+    for little.
+    """
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=8,
+        out_channels=8,
+        layers_per_block=1,
+        block_out_channels=(96, 160, 192),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=384,
+        attention_head_dim=32,
+        norm_num_groups=16,
+        resnet_time_scale_shift="scale_shift",
+        class_embed_type="simple_projection",
+        projection_class_embeddings_input_dim=384,
+    )
+
+
+def to_pixels(pictures: np.ndarray, index: np.ndarray | slice) -> Tensor:
+    """uint8 ``(N, 64, 64, 3)`` to float ``(B, 3, 64, 64)`` in [-1, 1]."""
+    chosen = torch.from_numpy(np.ascontiguousarray(pictures[index])).permute(0, 3, 1, 2)
+    return (chosen.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def draw_shares(kinds: list[tuple[str, float]]) -> np.ndarray:
+    """The probability of each picture, so that kinds come by ``KIND_SHARES`` and pictures by weight within their
+    kind.
+    """
+    names = np.array([kind for kind, _ in kinds])
+    shares = np.array([weight for _, weight in kinds], np.float64)
+    for kind, share in KIND_SHARES.items():
+        of_kind = names == kind
+        shares[of_kind] *= share / shares[of_kind].sum()
+    result: np.ndarray = shares / shares.sum()
+    return result
+
+
+def train_autoencoder(data: Path, work: Path, seconds: float, resume: bool, batch: int = 12) -> None:
+    """Trains until the seconds are spent; writes ``autoencoder.pt``."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng()
+    pictures = np.load(data / "pictures.npy", mmap_mode="r")
+    shares = np.cumsum(draw_shares(json.loads((data / "kinds.json").read_text("utf-8"))))
+    model = Autoencoder().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
+    path, step, spent = work / "autoencoder.pt", 0, 0.0
+    if resume and path.exists():
+        state = torch.load(path, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    budget = Budget(seconds, spent)
+
+    def save() -> None:
+        save_checkpoint(
+            path,
+            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": budget.spent},
+        )
+
+    average = 0.0
+    while not budget.over:
+        pixels = to_pixels(pictures, np.searchsorted(shares, rng.random(batch) * shares[-1]))
+        pixels = pixels.flip(3) if rng.random() < 0.5 else pixels
+        for group in optimizer.param_groups:
+            group["lr"] = budget.rate(2e-3, step, warmup=50, hold=0.4)
+        output, latents = model(pixels)
+        loss = reconstruction_loss(output, pixels, latents)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        average = loss.item() if step == 1 else 0.98 * average + 0.02 * loss.item()
+        budget.tick(step, batch, average, save)
+    save()
+    logger.info("autoencoder: %d steps, loss %.4f", step, average)
+
+
+@torch.no_grad()
+def compute_latents(data: Path, work: Path, batch: int = 128) -> None:
+    """Encodes every picture, and icons on white mirrored too (composed pictures vary enough), standardised by channel.
+
+    Writes ``latents.npy`` ``(L, 8, 8, 8)``, ``latent_pictures.npy`` ``(L,)`` (which picture each shows) and
+    ``moments.pt``.
+    """
+    pictures = np.load(data / "pictures.npy", mmap_mode="r")
+    kinds = json.loads((data / "kinds.json").read_text("utf-8"))
+    mirrored = np.array([index for index, (kind, _) in enumerate(kinds) if kind == "plain"])
+    model = Autoencoder()
+    model.load_state_dict(torch.load(work / "autoencoder.pt", weights_only=True)["model"])
+    model.eval().to(memory_format=torch.channels_last)
+    parts = [
+        model.encoder(to_pixels(pictures, slice(begin, begin + batch))) for begin in range(0, len(pictures), batch)
+    ]
+    parts += [
+        model.encoder(to_pixels(pictures, mirrored[begin : begin + batch]).flip(3))
+        for begin in range(0, len(mirrored), batch)
+    ]
+    latents = torch.cat(parts)
+    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    latents = (latents - mean[:, None, None]) / std[:, None, None]
+    np.save(work / "latents.npy", latents.half().contiguous().numpy())
+    np.save(work / "latent_pictures.npy", np.concatenate([np.arange(len(pictures)), mirrored]))
+    torch.save({"mean": mean, "std": std}, work / "moments.pt")
+
+
+@torch.no_grad()
+def compute_text_states(data: Path, work: Path, batch: int = 128) -> None:
+    """MiniLM's states of every caption, once; writes ``text.npy`` ``(C, MAX_TOKENS, 384)`` (row 0 is the empty
+    caption) and ``caption_rows.json``.
+    """
+    captions: list[list[str]] = json.loads((data / "captions.json").read_text("utf-8"))
+    unique = [
+        "",
+        *sorted({caption for of_picture in captions for caption in of_picture}, key=lambda text: (len(text), text)),
+    ]
+    rows = {caption: row for row, caption in enumerate(unique)}
+    encoder = TextStates.load()
+    states = np.lib.format.open_memmap(work / "text.npy", "w+", np.float16, (len(unique), MAX_TOKENS, encoder.width))
+    for begin in range(0, len(unique), batch):
+        states[begin : begin + batch] = encoder(unique[begin : begin + batch]).half().numpy()
+    states.flush()
+    (work / "caption_rows.json").write_text(
+        json.dumps([[rows[caption] for caption in of_picture] for of_picture in captions]), "utf-8"
+    )
+
+
+def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int = 64) -> None:
+    """Trains on the computed latents until the seconds are spent; writes ``unet.pt`` (with the averaged weights that
+    are exported).
+    """
+    torch.manual_seed(0)
+    rng = np.random.default_rng()
+    latents = torch.from_numpy(np.load(work / "latents.npy"))
+    text = torch.from_numpy(np.load(work / "text.npy"))
+    rows = [np.array(of_picture) for of_picture in json.loads((work / "caption_rows.json").read_text("utf-8"))]
+    shown = np.load(work / "latent_pictures.npy")
+    shares = np.cumsum(draw_shares(json.loads((data / "kinds.json").read_text("utf-8")))[shown])
+    unet = make_unet().to(memory_format=torch.channels_last)
+    averaged = copy.deepcopy(unet).eval().requires_grad_(False)
+    noising = DDPMScheduler(**SCHEDULE)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
+    path, step, spent = work / "unet.pt", 0, 0.0
+    if resume and path.exists():
+        state = torch.load(path, weights_only=True)
+        unet.load_state_dict(state["unet"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    budget = Budget(seconds, spent)
+
+    def save() -> None:
+        state = {"unet": unet.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
+        save_checkpoint(path, {**state, "step": step, "spent": budget.spent})
+
+    average = 1.0
+    while not budget.over:
+        chosen = np.searchsorted(shares, rng.random(batch) * shares[-1])
+        captions = np.array([rng.choice(rows[picture]) for picture in shown[chosen]])
+        captions[rng.random(batch) < NO_CAPTION_SHARE] = 0
+        clean = latents[torch.from_numpy(chosen)].float()
+        states = text[torch.from_numpy(captions)].float()
+        noise, times = torch.randn_like(clean), torch.randint(0, 1000, (batch,))
+        noisy = noising.add_noise(clean, noise, times).contiguous(memory_format=torch.channels_last)
+        for group in optimizer.param_groups:
+            group["lr"] = budget.rate(1e-3, step, warmup=100, hold=0.35)
+        predicted = unet(noisy, times, encoder_hidden_states=states, class_labels=sentence_states(states)).sample
+        loss = nn.functional.mse_loss(predicted, noising.get_velocity(clean, noise, times))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(averaged.parameters()), list(unet.parameters()), 1 - min(0.999, (step + 1) / (step + 10))
+            )
+        average = 0.98 * average + 0.02 * loss.item()
+        budget.tick(step, batch, average, save)
+    save()
+    logger.info("unet: %d steps of %d, loss %.4f", step, batch, average)
