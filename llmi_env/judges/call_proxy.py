@@ -1,0 +1,208 @@
+"""A proxy for the quality of calls, by the four criteria of LLM-I: they serve the question, say precisely what they want, ask the right
+tool, and stand naturally in the text.
+
+The right tool is told by example: what the call describes is compared with some eighty needs written down by tool (`needs.yaml`), helped by a
+few words that settle the matter.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from llmi_env.calls import Call
+from llmi_env.judges.relevance import Meanings, content_words, kinship, ramp, words
+from llmi_env.judges.text_proxy import count_lead_ins
+
+_TEMPERATURE = 0.06
+_NEAREST = 3
+_HINTS: Mapping[str, re.Pattern[str]] = {
+    "code": re.compile(
+        r"\b(?:bar|line|pie|scatter|stacked)\s+(?:chart|plot|graph|diagram)"
+        r"|\b(?:chart|plot|graph|histogram|heat ?map|box ?plot|curve|trend)s?\b"
+        r"|\b(?:distribution|statistics|percentages?|over time|per (?:year|month|day|week|capita))\b",
+        re.IGNORECASE,
+    ),
+    "diffusion": re.compile(
+        r"\b(?:illustrat\w+|draw(?:n|ing)|imagin\w+|fantasy|fantastic|dream\w*|cartoon|stylis?z?ed|watercolou?r|concept art|surreal|whimsical"
+        r"|magical?|dragon|unicorn|wizard|robot|fairy|logo|icon|invented|futuristic|storybook|abstract|mascot|poster)\b",
+        re.IGNORECASE,
+    ),
+    "search": re.compile(
+        r"\b(?:photo\w*|real|actual|historic\w*|portrait of|landmark|species|in the wild|close-?up)\b", re.IGNORECASE
+    ),
+    "edit": re.compile(
+        r"\b(?:gr[ae]y-?scale|black[- ]and[- ]white|brighte\w+|darke\w+|lighter|blur\w*|rotat\w+|flip\w*|mirror\w*|crop\w*|tint\w*|sepia"
+        r"|upside down|(?:same|given|input|uploaded|original|provided|supplied|earlier|first) (?:photo|picture|image|figure))\b",
+        re.IGNORECASE,
+    ),
+}
+_PLOTTING = re.compile(r"\b(?:plt|ax\d?|axes|sns|df|fig)\s*(?:\[[^\]]*\]\s*)?\.\s*\w+")
+_LABELLING = re.compile(r"\b(?:title|suptitle|xlabel|ylabel|set_title|set_xlabel|set_ylabel|legend)\s*\(")
+_FENCE_BEFORE = re.compile(r"(?:```\w*|`)\s*$")
+_ANNOUNCING = re.compile(
+    r"(?::|\b(?:below|following|this (?:image|picture|photo|figure|chart))[^.!?\n]{0,30})\s*$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class CallTraits:
+    """The four criteria, each in [0, 1]."""
+
+    relevant: float
+    specific: float
+    right_tool: float
+    natural: float
+
+    @property
+    def value(self) -> float:
+        """All of them together: a wrong tool, a call without content or one off the subject spoils the rest."""
+        told = 0.5 * self.relevant + 0.5 * self.specific
+        spoilt = (0.3 + 0.7 * self.relevant) * (0.4 + 0.6 * self.specific)
+        return told * spoilt * (0.25 + 0.75 * self.right_tool) * (0.6 + 0.4 * self.natural)
+
+
+class NeedTable:
+    """The example needs as vectors."""
+
+    def __init__(self, meanings: Meanings) -> None:
+        self._meanings = meanings
+        self._rows: dict[str, NDArray[np.float32]] | None = None
+
+    def probabilities(self, need: str) -> dict[str, float]:
+        """How likely each tool is the right one for a need, by its nearest examples and by words that settle it."""
+        if self._rows is None:
+            self._rows = {
+                tool: np.stack([self._meanings(text) for text in texts]) for tool, texts in example_needs().items()
+            }
+        vector = self._meanings(need)
+        scores = {}
+        for tool, rows in self._rows.items():
+            nearest = np.sort(rows @ vector)[-_NEAREST:]
+            scores[tool] = float(nearest.mean()) + 0.15 * min(2, len(_HINTS[tool].findall(need)))
+        top = max(scores.values())
+        powers = {tool: math.exp((score - top) / _TEMPERATURE) for tool, score in scores.items()}
+        total = sum(powers.values())
+        return {tool: power / total for tool, power in powers.items()}
+
+
+@cache
+def example_needs() -> Mapping[str, list[str]]:
+    """The example needs by tool."""
+    text = (resources.files("llmi_env") / "assets" / "judges" / "needs.yaml").read_text(encoding="utf-8")
+    needs: dict[str, list[str]] = yaml.safe_load(text)
+    return needs
+
+
+def call_traits(
+    call: Call, before: str, after: str, question: str, inputs: int, meanings: Meanings, needs: NeedTable
+) -> CallTraits:
+    """Look at one readable call.
+
+    Args:
+        call: the call.
+        before: text between it and the figure before.
+        after: text between it and the next figure.
+        question: what the task asks for.
+        inputs: input pictures of the task.
+        meanings: text embeddings.
+        needs: the example needs.
+    """
+    asked = wish(call)
+    about = (
+        f"{call.description}. {asked}"
+        if call.tool != "code"
+        else f"{call.description}. {' '.join(code_strings(asked))}"
+    )
+    context = f"{before[-300:]} {after[:200]}"
+    nearness = max(kinship(meanings, about, question), 0.8 * kinship(meanings, about, context))
+    if call.tool == "edit" and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
+        nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
+    return CallTraits(
+        relevant=nearness,
+        specific=_code_specific(asked) if call.tool == "code" else _specific(asked, call),
+        right_tool=_right_tool(call, asked, question, inputs, needs),
+        natural=_natural(before, after),
+    )
+
+
+def wish(call: Call) -> str:
+    """What the call asks its tool for: query, prompt or code."""
+    return str(call.params.get({"search": "query", "code": "code"}.get(call.tool, "prompt"), ""))
+
+
+def code_strings(code: str) -> list[str]:
+    """Strings in a program that a reader of the chart may see: titles, labels, categories."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [text for _, text in re.findall(r"(['\"])([^'\"\n]{2,80})\1", code)][:40]
+    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [text for text in found if len(text) > 1][:40]
+
+
+def _specific(asked: str, call: Call) -> float:
+    told = content_words(asked)
+    if call.tool == "edit":
+        return (
+            1.0
+            if _HINTS["edit"].search(asked) or re.search(r"\b(?:caption|text|colou?r|warm|cool|bright)\b", asked, re.I)
+            else 0.3
+        )
+    distinct = len(set(told))
+    enough = ramp(distinct, 0, 3 if call.tool == "diffusion" else 2)
+    rambling = ramp(len(words(asked)), 25, 60)
+    stuffed = ramp(1 - distinct / len(told), 0.2, 0.6) if told else 0.0
+    described = ramp(len(set(content_words(call.description))), 0, 2)
+    return enough * (0.6 + 0.4 * described) * (1 - 0.7 * rambling) * (1 - stuffed)
+
+
+def _code_specific(code: str) -> float:
+    try:
+        ast.parse(code)
+        readable = 1.0
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        readable = 0.3
+    plotting = bool(_PLOTTING.search(code))
+    numbers = len(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", code))
+    data = ramp(numbers, 0, 4) if not re.search(r"np\.(?:linspace|arange|sin|cos|exp)", code) else 1.0
+    labelled = ramp(len(_LABELLING.findall(code)) + (len(code_strings(code)) >= 3), 0, 2)
+    return readable * (0.2 + 0.8 * plotting) * (0.15 + 0.55 * data + 0.3 * labelled)
+
+
+def _right_tool(call: Call, asked: str, question: str, inputs: int, needs: NeedTable) -> float:
+    need = f"{call.description}. {asked}" if call.tool in ("search", "diffusion", "edit") else call.description
+    chance = needs.probabilities(need)
+    if call.tool not in chance:
+        return 0.5  # a plugin's tool: nothing is known about it
+    if call.tool == "edit" and not inputs and not _HINTS["edit"].search(f"{question} {asked}"):
+        return 0.1
+    best = max(chance.values())
+    value = chance[call.tool] / best
+    hints = {tool: bool(pattern.search(question)) for tool, pattern in _HINTS.items()}
+    if any(hints.values()) and not hints[call.tool]:
+        value *= 0.6  # the question names another kind of picture
+    return value
+
+
+def _natural(before: str, after: str) -> float:
+    tail = before[-160:]
+    value = 1.0
+    if count_lead_ins(tail):
+        value -= 0.6
+    elif _ANNOUNCING.search(tail):
+        value -= 0.3
+    if _FENCE_BEFORE.search(tail) or after.lstrip().startswith("`"):
+        value -= 0.6
+    if not before.strip():
+        value -= 0.3
+    return max(0.0, value)
