@@ -47,9 +47,7 @@ def connect(world: str | World = "local", config: WorldConfig | None = None) -> 
         return InProcessWorld.from_config(config)
     from llmi_env.world.http import HttpWorld
 
-    if world.startswith(("http://", "https://")):
+    if world.startswith(("http://", "https://", "unix:")):
         return HttpWorld(world)
-    if world.startswith("unix:"):
-        return HttpWorld(uds=world.removeprefix("unix:"))
     known = ("local", "in_process", "http://...", "unix:...")
     raise ConfigError(f"no world {world!r}{did_you_mean(world, known)}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
 
 from llmi_env.calls import Call
 from llmi_env.document import Document, Failure, Outcome, Picture
@@ -35,6 +35,10 @@ _abandoned: list[Any] = []
 
 class ConnectionLost(Exception):
     """The connection broke, or the service is not there (inside this package only: it ends as a `Failure`)."""
+
+
+class Rejected(ConnectionLost):
+    """The service answered that it cannot take this message; the same one would be turned away again."""
 
 
 class RemoteWorld:
@@ -173,7 +177,7 @@ class RemoteWorld:
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(self.attempts),
             wait=wait_random_exponential(multiplier=0.2, max=3.0),
-            retry=retry_if_exception_type(ConnectionLost),
+            retry=retry_if_exception_type(ConnectionLost) & retry_if_not_exception_type(Rejected),
             reraise=True,
         ):
             with attempt:
@@ -195,7 +199,8 @@ class RemoteWorld:
             return answer.content
         if answer.status_code == httpx.codes.FAILED_DEPENDENCY:
             raise wire.ErrorReply.model_validate_json(answer.content).value()
-        raise ConnectionLost(f"the service answered {answer.status_code}: {answer.text[:300]}")
+        kind = Rejected if answer.is_client_error else ConnectionLost
+        raise kind(f"the service answered {answer.status_code}: {answer.text[:300]}")
 
     def _client(self) -> httpx.AsyncClient:
         self._check_process()
@@ -234,7 +239,7 @@ class HttpWorld(RemoteWorld):
     """A client of `llmi serve`.
 
     Args:
-        url: base address, e.g. `http://127.0.0.1:8000`.
+        url: base address, e.g. `http://127.0.0.1:8000`, or `unix:/path/of/socket`.
         uds: Unix socket in place of TCP.
         attempts: how often a call is tried when the connection is lost.
         patience: seconds to wait for an answer.
@@ -247,6 +252,8 @@ class HttpWorld(RemoteWorld):
     def __init__(
         self, url: str = "http://localhost", uds: str | None = None, *, attempts: int = 4, patience: float = 600.0
     ) -> None:
+        if url.startswith("unix:"):
+            url, uds = "http://localhost", "/" + url.removeprefix("unix:").lstrip("/")
         super().__init__(url, uds, attempts=attempts, patience=patience)
 
     def _forget(self) -> None:

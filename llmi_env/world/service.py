@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ValidationError
 
 import llmi_env
 from llmi_env.errors import LLMIError
@@ -31,7 +30,6 @@ from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 _LARGE = 50_000
 
 
@@ -89,12 +87,10 @@ def create_app(
 
     app = FastAPI(title="LLMI World", version=llmi_env.__version__, lifespan=lifespan)
 
-    @app.exception_handler(ValidationError)
     @app.exception_handler(ValueError)
     async def unreadable(_: Request, error: ValueError) -> Response:
-        status = 424 if isinstance(error, LLMIError) else 422
-        reply = error if isinstance(error, LLMIError) else LLMIError(f"the message cannot be read: {error}")
-        return Response(wire.ErrorReply.of(reply).encode(), status, media_type="application/json")
+        reply = LLMIError(f"the message cannot be read: {error}")
+        return Response(wire.ErrorReply.of(reply).encode(), 422, media_type="application/json")
 
     @app.exception_handler(LLMIError)
     async def broken_setup(_: Request, error: LLMIError) -> Response:

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI, Response
+from PIL import Image
+
+from llmi_env.calls import Call
+from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
+from llmi_env.errors import MissingExtra, WorldError
+from llmi_env.task import Task
+from llmi_env.testing import JUDGED_TERMS, SimulatedTool, simulated_config, simulated_world
+from llmi_env.world.config import WorldConfig
+from llmi_env.world.http import HttpWorld
+from llmi_env.world.in_process import InProcessWorld
+from llmi_env.world.protocol import Scored, Unscored, World
+from llmi_env.world.service import create_app
+
+OWL = Call("search", "an owl", {"query": "owl"})
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(create_app(simulated_config())) as address:
+        yield address
+
+
+def test_a_client_sees_what_the_world_in_process_shows(url: str) -> None:
+    async def both() -> None:
+        here, there = simulated_world(), HttpWorld(url)
+        assert isinstance(there, World)
+        owl = await here.run(OWL, seed=5)
+        assert isinstance(owl, Picture)
+        assert await there.run(OWL, seed=5) == owl
+        blurred = Call("edit", "", {"img_index": 0, "prompt": "blur"})
+        assert await there.run(blurred, [owl], seed=6) == await here.run(blurred, [owl], seed=6)
+        document = Document((Text("Owls."), Figure("{}", OWL, owl)))
+        task = Task("Write about owls", images=(owl,))
+        assert await there.judge(document, task) == await here.judge(document, task)
+        assert await there.terms() == JUDGED_TERMS
+        await there.aclose()
+        await there.aclose()
+        assert await there.run(OWL, seed=5) == owl
+
+    asyncio.run(both())
+
+
+def test_health_says_what_is_served(url: str) -> None:
+    health = asyncio.run(HttpWorld(url).health())
+    assert health.tools == ["search", "diffusion", "code", "edit"]
+    assert health.config == simulated_config().digest()
+
+
+def test_failures_travel_as_values(url: str) -> None:
+    outcome = asyncio.run(HttpWorld(url).run(Call("serch", "", {})))
+    assert isinstance(outcome, Failure)
+    assert outcome.kind == "unknown_tool"
+
+
+def test_large_documents_get_through(url: str) -> None:
+    noise = Image.effect_noise((1024, 1024), 90).convert("RGB")
+    figures = tuple(Figure("{}", OWL, Picture(noise, Provenance("test"))) for _ in range(8))
+    judgments = asyncio.run(HttpWorld(url).judge(Document(figures), Task("owls")))
+    assert all(isinstance(judgment, Scored) for judgment in judgments.values())
+
+
+def test_a_client_serves_loop_after_loop(url: str) -> None:
+    world = HttpWorld(url)
+    assert [type(asyncio.run(world.run(OWL))) for _ in range(3)] == [Picture] * 3
+
+
+def test_a_setup_that_cannot_work_is_told_to_the_client() -> None:
+    class Broken(SimulatedTool):
+        async def __call__(self, params: Any, context: Any) -> Picture:
+            raise MissingExtra("drawing", "offline", "torch")
+
+    with served(create_app(world=InProcessWorld({"search": Broken()}))) as address:
+        with pytest.raises(MissingExtra, match=r"llmi-env\[offline\]"):
+            asyncio.run(HttpWorld(address).run(OWL))
+
+
+def test_a_client_that_hangs_up_cancels_its_call() -> None:
+    cancelled = threading.Event()
+
+    class Slow(SimulatedTool):
+        async def __call__(self, params: Any, context: Any) -> Picture:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+            raise AssertionError
+
+    async def drop(address: str) -> None:
+        task = asyncio.create_task(HttpWorld(address).run(OWL))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with served(create_app(world=InProcessWorld({"search": Slow()}))) as address:
+        asyncio.run(drop(address))
+        assert cancelled.wait(5)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1", b'{"call": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize("path", ["/run", "/judge"])
+def test_messages_that_cannot_be_read_are_answered(url: str, path: str, body: bytes) -> None:
+    answer = httpx.post(url + path, content=body)
+    assert answer.status_code == 422
+    assert "cannot be read" in answer.json()["args"][0]
+
+
+def test_a_picture_that_the_service_turns_away_is_a_failure_at_once(url: str) -> None:
+    huge = Picture(Image.new("1", (5000, 5000)), Provenance("test"))
+    start = time.monotonic()
+    outcome = asyncio.run(HttpWorld(url).run(Call("edit", "", {"img_index": 0, "prompt": "blur"}), [huge]))
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.fault) == ("unavailable", "world")
+    assert "too large" in outcome.message
+    assert time.monotonic() - start < 5
+
+
+def test_nobody_there_at_the_start_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(WorldError, match="llmi serve"):
+        asyncio.run(HttpWorld("http://127.0.0.1:9", attempts=2).run(OWL))
+    with pytest.raises(WorldError, match="llmi serve"):
+        asyncio.run(HttpWorld(uds="/nowhere/x.sock", attempts=2).judge(Document(), Task("owls")))
+
+
+def test_something_else_at_the_address_is_an_error() -> None:
+    app = FastAPI()
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "fine"}
+
+    with served(app) as address, pytest.raises(WorldError, match="not a World"):
+        asyncio.run(HttpWorld(address).run(OWL))
+
+
+def test_lost_later_it_is_a_failure_and_unscored() -> None:
+    async def meet(world: HttpWorld) -> None:
+        await world.run(OWL)
+        await world.terms()
+
+    with served(create_app(simulated_config())) as address:
+        world = HttpWorld(address, attempts=2)
+        asyncio.run(meet(world))
+
+    async def afterwards() -> tuple[Any, Any]:
+        return await world.run(OWL), await world.judge(Document(), Task("owls"))
+
+    outcome, judgments = asyncio.run(afterwards())
+    assert (outcome.kind, outcome.fault) == ("unavailable", "world")
+    assert {type(judgment) for judgment in judgments.values()} == {Unscored}
+    assert tuple(judgments) == JUDGED_TERMS
+
+
+def test_a_passing_outage_is_tried_again() -> None:
+    app, refused = create_app(simulated_config()), []
+
+    @app.middleware("http")
+    async def flaky(request: Any, go_on: Any) -> Any:
+        if request.url.path == "/run" and len(refused) < 2:
+            refused.append(1)
+            return Response("busy", 503)
+        return await go_on(request)
+
+    with served(app) as address:
+        assert isinstance(asyncio.run(HttpWorld(address).run(OWL)), Picture)
+    assert len(refused) == 2
+
+
+def test_patience_ends_in_a_timeout() -> None:
+    with served(create_app(simulated_config(tools={"search": {"latency": 30}}))) as address:
+
+        async def hurried() -> Any:
+            world = HttpWorld(address, patience=5)
+            await world.health()
+            world.patience = 0.2
+            await world.aclose()
+            return await world.run(OWL)
+
+        outcome = asyncio.run(hurried())
+    assert (outcome.kind, outcome.fault) == ("timeout", "world")
+
+
+def test_a_unix_socket_does_as_well(tmp_path: Path) -> None:
+    assert HttpWorld(f"unix:{tmp_path}/s").uds == f"{tmp_path}/s"
+    assert HttpWorld(f"unix://{tmp_path}/s").uds == f"{tmp_path}/s"
+
+
+def test_judges_that_cannot_be_made_are_told() -> None:
+    config = WorldConfig(tools={}, judges=[{"use": "llmi_env.testing:SimulatedJudge", "no_such": 1}])
+    with served(create_app(config)) as address, pytest.raises(ValueError, match="no_such"):
+        asyncio.run(HttpWorld(address).judge(Document(), Task("owls")))
