@@ -77,7 +77,7 @@ async def _serve(config: WorldConfig, path: Path, identity: str) -> None:
 
 
 async def _end_when_alone(server: uvicorn.Server, leases: Leases, linger: float) -> None:
-    while leases.idle_for() < _FIRST_CLIENT and not leases.held:
+    while leases.given == 0 and leases.idle_for() < _FIRST_CLIENT:
         await asyncio.sleep(_LOOK_EVERY)
     while leases.idle_for() <= linger:
         await asyncio.sleep(_LOOK_EVERY)

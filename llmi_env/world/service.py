@@ -43,6 +43,7 @@ class Leases:
     def __init__(self, identity: str) -> None:
         self.identity = identity
         self.held = 0
+        self.given = 0
         self.closing = False
         self.idle_since = time.monotonic()
 
@@ -51,6 +52,7 @@ class Leases:
         if self.closing:
             return
         self.held += 1
+        self.given += 1
         try:
             yield b"leased\n"
             await gone

@@ -97,9 +97,9 @@ def test_a_setup_that_cannot_work_is_told_to_the_client() -> None:
         async def __call__(self, params: Any, context: Any) -> Picture:
             raise MissingExtra("drawing", "offline", "torch")
 
-    with served(create_app(world=InProcessWorld({"search": Broken()}))) as address:
-        with pytest.raises(MissingExtra, match=r"llmi-env\[offline\]"):
-            asyncio.run(HttpWorld(address).run(OWL))
+    app = create_app(world=InProcessWorld({"search": Broken()}))
+    with served(app) as address, pytest.raises(MissingExtra, match=r"llmi-env\[offline\]"):
+        asyncio.run(HttpWorld(address).run(OWL))
 
 
 def test_a_client_that_hangs_up_cancels_its_call() -> None:
