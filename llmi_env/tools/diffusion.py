@@ -13,8 +13,9 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class DiffusionTool:
         guidance: how strongly the prompt is followed; `None` leaves it to the pipeline (the embedded one takes 3).
         height: pixels; `None` leaves it to the pipeline (the embedded one draws at 64 x 64 and enlarges to 256 x 256).
         width: pixels, as `height`.
+        threads: CPU threads while drawing, since their number can change a picture's last bits; `None` stands for 1 with the embedded
+            pipeline, which is too small to gain from more, and leaves others to torch.
         options: further keywords of the pipeline's call, e.g. `{"negative_prompt": "text"}`.
 
     Raises:
@@ -65,9 +68,10 @@ class DiffusionTool:
         guidance: float | None = None,
         height: int | None = None,
         width: int | None = None,
+        threads: int | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_options(model, dtype, steps, height, width)
+        _check_options(model, dtype, {"steps": steps, "height": height, "width": width, "threads": threads})
         for module in ("torch", "diffusers", "transformers"):
             if importlib.util.find_spec(module) is None:
                 raise MissingExtra("the diffusion tool", "offline", module)
@@ -75,6 +79,7 @@ class DiffusionTool:
             raise AssetError("the embedded diffusion weights are missing; reinstall the package")
         self._model = str(Path(model).expanduser()) if model.startswith("~") else model
         self._dtype, self._device = dtype, device
+        self._threads = 1 if threads is None and model == EMBEDDED else threads
         call = {"num_inference_steps": steps, "guidance_scale": guidance, "height": height, "width": width}
         self._keywords = {name: value for name, value in call.items() if value is not None} | dict(options or {})
         self._pipeline: Any = None
@@ -117,7 +122,8 @@ class DiffusionTool:
         # noise from a CPU generator: the same seed starts from the same noise on every device
         generator = torch.Generator("cpu").manual_seed(seed)
         try:
-            result = pipeline(prompt, generator=generator, **self._keywords)
+            with _threads(self._threads):
+                result = pipeline(prompt, generator=generator, **self._keywords)
         except (RuntimeError, ValueError, TypeError, OSError, ImportError) as error:
             raise ToolUnavailable(f"the pipeline {self._name} failed: {error}") from error
         if any(getattr(result, "nsfw_content_detected", None) or ()):
@@ -138,7 +144,8 @@ class DiffusionTool:
         if self._pipeline is None:
             started = time.monotonic()
             try:
-                pipeline = self._load()
+                with _no_progress_bars():
+                    pipeline = self._load()
             except (OSError, ValueError, ImportError, RuntimeError, AttributeError) as error:
                 raise ToolUnavailable(f"the diffusion pipeline {self._model!r} cannot be loaded: {error}") from error
             self._check_keywords(pipeline)
@@ -152,17 +159,17 @@ class DiffusionTool:
         from diffusers import DiffusionPipeline
 
         folder = _embedded_folder() if self._model == EMBEDDED else Path(self._model)
-        kind = DiffusionPipeline
+        kind, keywords = DiffusionPipeline, dict[str, Any]()
         if _pipeline_class(folder) == "TinyDiffusionPipeline":
-            from llmi_env.tools.tiny_diffusion import TinyDiffusionPipeline
+            from llmi_env.tools.tiny_diffusion import TextStates, TinyDiffusionPipeline
 
             kind = TinyDiffusionPipeline
+            keywords["text"] = TextStates.load()
         device = self._device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = self._dtype or ("float32" if device == "cpu" else "float16")
-        source = folder if folder.is_dir() else self._model
-        pipeline = kind.from_pretrained(source, **{_dtype_keyword(): getattr(torch, dtype)})
+        keywords[_dtype_keyword()] = getattr(torch, self._dtype or ("float32" if device == "cpu" else "float16"))
+        pipeline = kind.from_pretrained(folder if folder.is_dir() else self._model, **keywords)
         return pipeline.to(device)
 
     def _check_keywords(self, pipeline: Any) -> None:
@@ -174,16 +181,48 @@ class DiffusionTool:
                 raise ToolUnavailable(f"{type(pipeline).__name__} takes no {name!r}{did_you_mean(name, taken)}")
 
 
-def _check_options(model: str, dtype: str | None, steps: int | None, height: int | None, width: int | None) -> None:
+def _check_options(model: str, dtype: str | None, counts: Mapping[str, int | None]) -> None:
     if dtype is not None and dtype not in _DTYPES:
         raise ConfigError(f"diffusion: no dtype {dtype!r}{did_you_mean(dtype, _DTYPES)}")
-    for name, value in (("steps", steps), ("height", height), ("width", width)):
+    for name, value in counts.items():
         if value is not None and value < 1:
             raise ConfigError(f"diffusion: {name} must be at least 1, not {value}")
     if model != EMBEDDED and model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
         raise ConfigError(
             f"diffusion: no folder {model!r}; give a folder that save_pretrained wrote, or a name on the hub"
         )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Torch's threads for the work of this thread; what it was is restored, as torch hands it on to threads that start later."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Loading is logged, not drawn: bars of the world's process would run through the display of whoever started it."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    shown = [library for library in (of_diffusers, of_transformers) if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
 
 
 def _embedded_folder() -> Path:

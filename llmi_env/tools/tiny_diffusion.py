@@ -138,10 +138,17 @@ class TinyDiffusionPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "unet->decoder"
 
-    def __init__(self, unet: UNet2DConditionModel, decoder: LatentDecoder, scheduler: SchedulerMixin) -> None:
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        decoder: LatentDecoder,
+        scheduler: SchedulerMixin,
+        text: TextStates | None = None,
+    ) -> None:
         super().__init__()
         self.register_modules(unet=unet, decoder=decoder, scheduler=scheduler)
-        self._text: TextStates | None = None
+        # no component of the saved pipeline: its weights are another package's, loaded on the first caption unless given
+        self._text = text
 
     def encode_prompt(self, prompt: str) -> tuple[Tensor, Tensor]:
         """Token states ``(1, MAX_TOKENS, 384)`` and sentence state ``(1, 384)``, on the UNet's device and in its

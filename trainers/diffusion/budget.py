@@ -45,12 +45,16 @@ class Budget:
         self._last_save = self._last_log = time.monotonic()
         self._logged_pictures = 0
         self.interrupted = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        self._handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         logger.info("stopping after this step (signal %d)", number)
         self.interrupted = True
+
+    def close(self) -> None:
+        """Gives Ctrl-C and SIGTERM back to whom they belonged."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     @property
     def spent(self) -> float:

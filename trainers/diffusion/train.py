@@ -52,7 +52,7 @@ def make_unet() -> UNet2DConditionModel:
 
 def to_pixels(pictures: np.ndarray, index: np.ndarray | slice) -> Tensor:
     """uint8 ``(N, 64, 64, 3)`` to float ``(B, 3, 64, 64)`` in [-1, 1]."""
-    chosen = torch.from_numpy(np.ascontiguousarray(pictures[index])).permute(0, 3, 1, 2)
+    chosen = torch.from_numpy(np.array(pictures[index])).permute(0, 3, 1, 2)
     return (chosen.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
@@ -64,7 +64,8 @@ def draw_shares(kinds: list[tuple[str, float]]) -> np.ndarray:
     shares = np.array([weight for _, weight in kinds], np.float64)
     for kind, share in KIND_SHARES.items():
         of_kind = names == kind
-        shares[of_kind] *= share / shares[of_kind].sum()
+        if of_kind.any():
+            shares[of_kind] *= share / shares[of_kind].sum()
     result: np.ndarray = shares / shares.sum()
     return result
 
@@ -107,6 +108,7 @@ def train_autoencoder(data: Path, work: Path, seconds: float, resume: bool, batc
         average = loss.item() if step == 1 else 0.98 * average + 0.02 * loss.item()
         budget.tick(step, batch, average, save)
     save()
+    budget.close()
     logger.info("autoencoder: %d steps, loss %.4f", step, average)
 
 
@@ -159,7 +161,7 @@ def compute_text_states(data: Path, work: Path, batch: int = 128) -> None:
     )
 
 
-def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int = 64) -> None:
+def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int = 48) -> None:
     """Trains on the computed latents until the seconds are spent; writes ``unet.pt`` (with the averaged weights that
     are exported).
     """
@@ -212,4 +214,5 @@ def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int 
         average = 0.98 * average + 0.02 * loss.item()
         budget.tick(step, batch, average, save)
     save()
+    budget.close()
     logger.info("unet: %d steps of %d, loss %.4f", step, batch, average)

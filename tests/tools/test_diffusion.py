@@ -1,0 +1,264 @@
+"""The diffusion tool and the embedded pipeline: they draw, repeat themselves exactly, and say what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llmi_env.document import Picture
+from llmi_env.errors import BadParams, ConfigError, MissingExtra, ToolUnavailable
+from llmi_env.tools.base import Tool, ToolContext
+from llmi_env.tools.diffusion import EMBEDDED, DiffusionTool, _embedded_folder
+
+torch = pytest.importorskip("torch")
+
+
+def draw(tool: DiffusionTool, prompt: Any, seed: int = 1) -> Picture:
+    return asyncio.run(tool({"prompt": prompt}, ToolContext(seed=seed)))
+
+
+@pytest.fixture(scope="module")
+def tool() -> DiffusionTool:
+    return DiffusionTool(steps=2)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    from llmi_env.tools.tiny_diffusion import TinyDiffusionPipeline
+
+    loaded = TinyDiffusionPipeline.from_pretrained(_embedded_folder())
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def test_it_is_a_tool(tool: DiffusionTool) -> None:
+    assert isinstance(tool, Tool)
+    assert tool.spec.name == "diffusion"
+
+
+def test_a_picture_says_where_it_comes_from(tool: DiffusionTool) -> None:
+    picture = draw(tool, "  a red\n apple ", seed=7)
+    assert picture.image.size == (256, 256)
+    assert picture.image.mode == "RGB"
+    assert picture.provenance.backend == "tiny-diffusion"
+    assert picture.provenance.caption == "a red apple"
+    assert picture.provenance.seed == 7
+    assert pickle.loads(pickle.dumps(picture)) == picture
+
+
+def test_prompt_and_seed_decide_every_byte(tool: DiffusionTool) -> None:
+    first = draw(tool, "a green bus", seed=3)
+    assert draw(tool, "a green bus", seed=3).png == first.png
+    assert draw(tool, "a green bus", seed=4).png != first.png
+    assert draw(tool, "a yellow owl", seed=3).png != first.png
+
+
+def test_calls_at_once_give_what_calls_alone_give(tool: DiffusionTool) -> None:
+    prompts = ["a fish", "a house at night", "a fish"]
+
+    async def together() -> list[Picture]:
+        return await asyncio.gather(*(tool({"prompt": p}, ToolContext(seed=i)) for i, p in enumerate(prompts)))
+
+    alone = [draw(tool, prompt, seed).digest for seed, prompt in enumerate(prompts)]
+    assert [picture.digest for picture in asyncio.run(together())] == alone
+
+
+def test_the_number_of_threads_does_not_change_the_picture(tool: DiffusionTool) -> None:
+    before, threads = draw(tool, "a blue heart"), torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    try:
+        again = DiffusionTool(steps=2)
+        assert draw(again, "a blue heart").digest == before.digest
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("prompt", ["", "   \n", None, 3, ["a cat"]])
+def test_nothing_to_draw_is_refused(tool: DiffusionTool, prompt: Any) -> None:
+    with pytest.raises(BadParams, match="say what to draw"):
+        draw(tool, prompt)
+
+
+def test_a_huge_prompt_is_drawn_and_cut(tool: DiffusionTool) -> None:
+    picture = draw(tool, "a tiger " * 20_000)
+    assert len(picture.provenance.caption) <= 2000
+
+
+def test_control_characters_and_other_scripts_are_drawn(tool: DiffusionTool) -> None:
+    assert draw(tool, "\x00\u200b un château \U0001f3f0 城").image.size == (256, 256)
+
+
+def test_it_closes_twice_and_draws_again() -> None:
+    tool = DiffusionTool(steps=1)
+
+    async def cycle() -> None:
+        await tool.aclose()
+        await tool({"prompt": "a bee"}, ToolContext())
+        await tool.aclose()
+        await tool.aclose()
+
+    asyncio.run(cycle())
+    assert draw(tool, "a bee").image.size == (256, 256)
+    asyncio.run(tool.aclose())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "float"}, "did you mean 'float16'|did you mean 'float32'"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"width": -5}, "width must be at least 1"),
+        ({"model": "./no/such/folder"}, "no folder"),
+    ],
+)
+def test_options_out_of_range_are_told_at_once(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DiffusionTool(**options)
+
+
+def test_a_missing_dependency_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "diffusers" else find(name))
+    with pytest.raises(MissingExtra, match="offline"):
+        DiffusionTool()
+
+
+def test_a_missing_text_encoder_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmi_env.tools import tiny_diffusion
+
+    monkeypatch.setattr(tiny_diffusion, "TEXT_PACKAGE", "no_such_package_of_weights")
+    with pytest.raises(ToolUnavailable, match="llmi prepare"):
+        draw(DiffusionTool(steps=1), "a cat")
+
+
+def test_a_folder_that_is_no_pipeline_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "NoSuchPipeline"}))
+    with pytest.raises(ToolUnavailable, match="cannot be loaded"):
+        draw(DiffusionTool(model=str(tmp_path)), "a cat")
+
+
+def test_an_option_that_the_pipeline_does_not_take_is_named() -> None:
+    with pytest.raises(ToolUnavailable, match="negative"):
+        draw(DiffusionTool(options={"negative_prompt": "text"}), "a cat")
+
+
+def test_the_pipeline_survives_saving(pipeline: Any, tmp_path: Path) -> None:
+    from llmi_env.tools.tiny_diffusion import TinyDiffusionPipeline
+
+    pipeline.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"model_index.json", "unet", "decoder", "scheduler"}
+    again = TinyDiffusionPipeline.from_pretrained(tmp_path)
+    again.set_progress_bar_config(disable=True)
+    pictures = [
+        made("a frog", num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0].tobytes()
+        for made in (pipeline, again)
+    ]
+    assert pictures[0] == pictures[1]
+
+
+def test_output_types_agree(pipeline: Any) -> None:
+    made = {
+        kind: pipeline(
+            "a cup",
+            num_inference_steps=1,
+            height=32,
+            width=48,
+            output_type=kind,
+            generator=torch.Generator().manual_seed(0),
+        ).images
+        for kind in ("pil", "np", "pt")
+    }
+    assert made["pil"][0].size == (48, 32)
+    assert made["np"].shape == (1, 32, 48, 3)
+    assert np.allclose(made["np"][0], made["pt"][0].permute(1, 2, 0).numpy())
+    assert np.array_equal((made["np"][0] * 255).round().astype(np.uint8), np.asarray(made["pil"][0]))
+
+
+def test_a_neighbour_in_the_list_does_not_change_a_picture(pipeline: Any) -> None:
+    def first_of(prompts: list[str]) -> bytes:
+        images = pipeline(prompts, num_inference_steps=1, generator=torch.Generator().manual_seed(5)).images
+        data: bytes = images[0].tobytes()
+        return data
+
+    assert first_of(["a cat", "a dog"]) == first_of(["a cat"])
+
+
+@pytest.mark.parametrize("keywords", [{"num_inference_steps": 0}, {"height": 0}, {"output_type": "jpeg"}])
+def test_the_pipeline_refuses_values_out_of_range(pipeline: Any, keywords: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        pipeline("a cat", **keywords)
+
+
+def test_the_embedded_weights_stay_small() -> None:
+    files = [path for path in _embedded_folder().rglob("*") if path.is_file()]
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    assert sum(path.stat().st_size for path in weights) <= 32_000_000
+    assert (_embedded_folder() / "README.md").is_file()
+
+
+def test_any_other_pipeline_is_taken_by_its_folder(tmp_path: Path) -> None:
+    folder = save_tiny_stable_diffusion(tmp_path)
+    tool = DiffusionTool(model=str(folder), steps=1, height=32, width=32)
+    picture = draw(tool, "ab", seed=2)
+    assert picture.image.size == (32, 32)
+    assert picture.provenance.backend == f"diffusers:{folder.name}"
+    assert draw(tool, "ab", seed=2).digest == picture.digest
+
+
+def save_tiny_stable_diffusion(folder: Path) -> Path:
+    """A real Stable Diffusion pipeline with random weights and a vocabulary of a few letters."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    words = ["<|startoftext|>", "<|endoftext|>", "a", "b", "a</w>", "b</w>", "ab</w>"]
+    (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\na b</w>\n")
+    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=16)
+    text = CLIPTextConfig(
+        vocab_size=16,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(16, 16),
+        layers_per_block=1,
+        cross_attention_dim=16,
+        attention_head_dim=8,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+    )
+    out = folder / "tiny-stable-diffusion"
+    StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(out)
+    return out
+
+
+def test_the_default_is_the_embedded_pipeline() -> None:
+    assert DiffusionTool()._model == EMBEDDED
