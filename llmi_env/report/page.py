@@ -1,0 +1,235 @@
+"""Writes the pages: `report.html` of a run folder, and one document as a page."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmi_env.document import Document
+from llmi_env.errors import ConfigError, require
+from llmi_env.report.charts import line_chart
+from llmi_env.report.document_html import document_html
+from llmi_env.rewards.statistics import Difference, paired_bootstrap
+from llmi_env.rewards.tool_accuracy import tool_accuracy, tool_accuracy_difference
+from llmi_env.rollout import Rollout
+from llmi_env.store import read_episodes
+
+_SHOWN = 16
+_CHARTS = (
+    ("reward", ("reward/mean",), ""),
+    ("tool accuracy", ("tools/accuracy",), ""),
+    ("reward by term (weighted share not applied)", ("term/",), ""),
+    ("KL to the start, clip fraction", ("loss/kl", "loss/clip_fraction"), ""),
+    ("entropy", ("loss/entropy",), "nats a token"),
+    ("length", ("length/mean",), "tokens"),
+    ("where the time went", ("time/",), "seconds"),
+    ("speed", ("speed/",), "tokens a second"),
+)
+
+
+def write_document_page(out: Path, question: str, document: Document, facts: str = "") -> Path:
+    """One document as a self-contained page; returns its path."""
+    page = _render(
+        "document.html.j2", title=question[:80], question=question, body=_safe(document_html(document)), facts=facts
+    )
+    return _write(out, page)
+
+
+def write_report(run: Path) -> Path:
+    """`report.html` of a run folder, from what is stored there; returns its path.
+
+    Raises:
+        ConfigError: if the folder holds no run.
+    """
+    metrics_file = run / "metrics.jsonl"
+    if not metrics_file.is_file():
+        raise ConfigError(f"{run} holds no run: there is no metrics.jsonl in it. A run folder is made by 'llmi train'")
+    metrics = [json.loads(line) for line in metrics_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    config_file = run / "config.yaml"
+    before, after = _paired(read_episodes(run, "before"), read_episodes(run, "after"))
+    steps = [row for row in metrics if row.get("phase", "train") == "train"]
+    page = _render(
+        "report.html.j2",
+        title=f"Run {run.resolve().name}",
+        subtitle=f"{len(steps)} training steps; {len(before)} held-out documents before and after. Judges are embedded proxies.",
+        headline=_headline(before, after) if before else [],
+        terms=_terms(before, after),
+        tools=_tools(before, after),
+        charts=[_safe(chart) for chart in _charts(steps)],
+        pairs=[_pair(*pair) for pair in list(zip(before, after, strict=True))[:_SHOWN]],
+        config=config_file.read_text(encoding="utf-8") if config_file.is_file() else "",
+    )
+    return _write(run / "report.html", page)
+
+
+# ------------------------------------------------------------------------------------------------------------ content
+
+
+def _paired(before: Sequence[Rollout], after: Sequence[Rollout]) -> tuple[list[Rollout], list[Rollout]]:
+    """Both sides in the same order, matched by task and seed."""
+    later = {(rollout.task.key, rollout.seed): rollout for rollout in after}
+    pairs = [(rollout, later[key]) for rollout in before if (key := (rollout.task.key, rollout.seed)) in later]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def by_task(rollouts: Sequence[Rollout]) -> list[float | None]:
+    """Mean reward of each task over its samples, in the order of first appearance; `None` where none is scored."""
+    rewards: dict[str, list[float]] = defaultdict(list)
+    for rollout in rollouts:
+        scored = rewards[rollout.task.key]
+        if rollout.reward is not None:
+            scored.append(rollout.reward)
+    return [sum(values) / len(values) if values else None for values in rewards.values()]
+
+
+def _headline(before: Sequence[Rollout], after: Sequence[Rollout]) -> list[dict[str, str]]:
+    rows = []
+    first, second = by_task(before), by_task(after)
+    if any(a is not None and b is not None for a, b in zip(first, second, strict=True)):
+        rows.append(_compared("reward", _mean(first), _mean(second), paired_bootstrap(first, second)))
+    pairs = (
+        [(rollout.task, rollout.document) for rollout in before],
+        [(rollout.task, rollout.document) for rollout in after],
+    )
+    counts = tool_accuracy(pairs[0]), tool_accuracy(pairs[1])
+    if counts[0].accuracy is not None and counts[1].accuracy is not None:
+        difference = tool_accuracy_difference(*pairs)
+        rows.append(_compared("tool accuracy", counts[0].accuracy, counts[1].accuracy, difference))
+    for name, attribute in (
+        ("calls succeeded of well-formed (the paper's)", "succeeded_of_well_formed"),
+        ("calls succeeded of all", "succeeded_of_all"),
+    ):
+        values = [getattr(count, attribute) for count in counts]
+        rows.append(
+            {"name": name, "before": _number(values[0]), "after": _number(values[1]), "difference": "", "interval": ""}
+        )
+    unscored = [sum(rollout.reward is None for rollout in side) for side in (before, after)]
+    rows.append({"name": "documents without a score", "before": str(unscored[0]), "after": str(unscored[1])})
+    return rows
+
+
+def _compared(name: str, before: float, after: float, difference: Difference) -> dict[str, str]:
+    clear = difference.distinguishable
+    return {
+        "name": name,
+        "before": _number(before),
+        "after": _number(after),
+        "difference": f"{difference.mean:+.3f}",
+        "interval": f"[{difference.low:+.3f}, {difference.high:+.3f}], {difference.pairs} tasks",
+        "verdict": ("better" if difference.mean > 0 else "worse") if clear else "not yet distinguishable",
+        "mark": ("good" if difference.mean > 0 else "bad") if clear else "soft",
+    }
+
+
+def _terms(before: Sequence[Rollout], after: Sequence[Rollout]) -> list[dict[str, str]]:
+    names: dict[str, float] = {}
+    for rollout in (*before, *after):
+        names.update({name: term.weight for name, term in rollout.report.terms.items()})
+    return [
+        {
+            "name": name,
+            "weight": f"{weight:.2f}",
+            "before": _number(_mean([rollout.report.values.get(name) for rollout in before])),
+            "after": _number(_mean([rollout.report.values.get(name) for rollout in after])),
+        }
+        for name, weight in names.items()
+    ]
+
+
+def _tools(before: Sequence[Rollout], after: Sequence[Rollout]) -> list[dict[str, str]]:
+    sides = [tool_accuracy((rollout.task, rollout.document) for rollout in side).tools for side in (before, after)]
+    rows = []
+    for name in sorted(set(sides[0]) | set(sides[1])):
+        cells = [
+            f"{counts.met} of {counts.required - counts.left_out}"
+            if counts is not None and counts.required
+            else "not required"
+            for counts in (side.get(name) for side in sides)
+        ]
+        rows.append({"name": name[:40], "before": cells[0], "after": cells[1]})
+    return rows
+
+
+def _charts(steps: Sequence[dict[str, Any]]) -> list[str]:
+    charts = []
+    for title, wanted, unit in _CHARTS:
+        keys = sorted(
+            {
+                key
+                for row in steps
+                for key in row
+                if any(key == want or (want.endswith("/") and key.startswith(want)) for want in wanted)
+            }
+        )
+        series = {}
+        for key in keys:
+            points = [
+                (row["step"], row[key])
+                for row in steps
+                if isinstance(row.get(key), int | float) and row[key] == row[key]
+            ]
+            if points:
+                series[key.split("/", 1)[-1]] = ([x for x, _ in points], [y for _, y in points])
+        if series:
+            charts.append(line_chart(title, series, unit))
+    return charts
+
+
+def _pair(before: Rollout, after: Rollout) -> dict[str, Any]:
+    task = before.task
+    wants = ", ".join(task.tools) or "no tool"
+    return {
+        "question": task.question,
+        "facts": f"needs {wants}; pictures wanted: {task.image_count}",
+        "sides": [_side("before", before), _side("after", after)],
+    }
+
+
+def _side(name: str, rollout: Rollout) -> dict[str, Any]:
+    reward = "no score" if rollout.reward is None else f"reward {rollout.reward:.3f}"
+    terms = [
+        {"name": term, "value": _number(entry.value), "why": entry.unscored or entry.rationale}
+        for term, entry in rollout.report.terms.items()
+    ]
+    return {
+        "name": name,
+        "facts": f"{reward}, {rollout.ledger.n_policy} tokens, {rollout.stop.value}",
+        "body": _safe(document_html(rollout.document)),
+        "terms": terms,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None or value != value else f"{value:.3f}"
+
+
+# ------------------------------------------------------------------------------------------------------------ rendering
+
+
+def _safe(markup: str) -> Any:
+    """Marks HTML of our own making, already escaped or sanitised, so that the template does not escape it again."""
+    return require("markupsafe", "the report", "train").Markup(markup)
+
+
+def _render(template: str, **values: Any) -> str:
+    jinja2 = require("jinja2", "the report", "train")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("llmi_env.report"), autoescape=True, undefined=jinja2.ChainableUndefined
+    )
+    return str(environment.get_template(template).render(**values))
+
+
+def _write(path: Path, page: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(page, encoding="utf-8", errors="replace")
+    temporary.replace(path)
+    return path
