@@ -126,7 +126,7 @@ class Call:
         if "img_index" in wanted and not 0 <= self.params["img_index"] < n_inputs + n_calls:
             raise BadCall(
                 "bad_params",
-                f"{self.tool}: there is no picture {self.params['img_index']}; "
+                f"{self.tool}: there is no picture {str(self.params['img_index'])[:20]}; "
                 + (
                     f"pictures 0 to {n_inputs + n_calls - 1} can be used" if n_inputs + n_calls else "there is none yet"
                 ),
@@ -199,24 +199,31 @@ def _literal(text: str) -> Any:
         raise MalformedCall("neither JSON nor a Python literal") from None
 
 
+_STRING = re.compile(
+    r"""'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""", re.DOTALL
+)
+_SIGNS = re.compile(rf"(?:[-+~]\s*+){{{_LITERAL_DEPTH}}}")
+
+
 def _depth(text: str) -> int:
+    """How deep brackets are nested outside of strings; a long row of signs counts as too deep."""
+    bare = _STRING.sub("''", text)
     depth = deepest = 0
-    for char in text:
-        if char in "([{-+~":
+    for char in bare:
+        if char in "([{":
             depth += 1
             deepest = max(deepest, depth)
         elif char in ")]}":
             depth -= 1
-        elif char not in " \t\n" and depth and char not in ",:":
-            continue
-    return deepest if not re.search(r"[-+~]{40}", text) else _LITERAL_DEPTH + 1
+    return _LITERAL_DEPTH + 1 if _SIGNS.search(bare) else deepest
 
 
+# Possessive (`*+`): a long run of blanks must not be tried again from each of them.
 _RAW_CODE = re.compile(
-    r"""\{\s*['"]source['"]\s*:\s*['"]code['"]\s*,\s*
-        ['"]description['"]\s*:\s*(?P<quote>['"])(?P<description>.*?)(?P=quote)\s*,\s*
-        ['"]params['"]\s*:\s*\{\s*['"]code['"]\s*:\s*
-        (?P<fence>'''|\"\"\"|['"])(?P<code>.*)(?P=fence)\s*,?\s*\}\s*,?\s*\}\Z""",
+    r"""\{\s*+['"]source['"]\s*+:\s*+['"]code['"]\s*+,\s*+
+        ['"]description['"]\s*+:\s*+(?P<quote>['"])(?P<description>.*?)(?P=quote)\s*+,\s*+
+        ['"]params['"]\s*+:\s*+\{\s*+['"]code['"]\s*+:\s*+
+        (?P<fence>'''|\"\"\"|['"])(?P<code>.*)(?P=fence)\s*+,?\s*+\}\s*+,?\s*+\}\Z""",
     re.DOTALL | re.VERBOSE,
 )
 
@@ -228,7 +235,7 @@ def _raw_code(text: str) -> Call | None:
     code = match["code"]
     if "\n" not in code:
         code = code.replace("\\n", "\n")
-    return Call("code", match["description"], {"code": code})
+    return _from_value({"source": "code", "description": match["description"], "params": {"code": code}})
 
 
 def _from_value(value: Any) -> Call:
@@ -243,14 +250,14 @@ def _from_value(value: Any) -> Call:
         raise MalformedCall("'source' and 'description' must be text")
     if not isinstance(params, dict) or not all(isinstance(key, str) for key in params):
         raise MalformedCall("'params' must be an object with text keys")
-    if not _is_json(params):
-        raise MalformedCall("'params' may hold JSON values only")
+    if not _is_json([source, description, params]):
+        raise MalformedCall("a call may hold JSON values only, without lone surrogates")
     return Call(source, description, params)
 
 
 def _is_json(value: Any) -> bool:
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (ValueError, TypeError, RecursionError):
         return False
     return True

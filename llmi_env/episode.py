@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,8 @@ from llmi_env.calls import BUILTIN, Call, CallScanner, CallText, TextRun, ToolSp
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Text
 from llmi_env.errors import BadCall, EpisodeOver, MalformedCall
 from llmi_env.task import Task
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class StopReason(enum.StrEnum):
@@ -115,13 +118,15 @@ class Episode:
     # ------------------------------------------------------------------------------------------------------------ writing
 
     def write(self, text: str) -> list[CallRequest]:
-        """Append text; returns the calls that it completed.
+        """Append text; returns the calls that it completed. Lone surrogates, which nothing can carry, become U+FFFD.
 
         Raises:
             EpisodeOver: if the document has ended.
         """
         if self.stop is not None:
             raise EpisodeOver(f"the document has ended ({self.stop.value}); start a new episode")
+        if not text.isascii():
+            text = _LONE_SURROGATES.sub("\ufffd", text)
         room = self.limits.characters - self._characters
         over = len(text) > room
         piece = text[:room] if over else text

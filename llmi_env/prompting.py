@@ -84,7 +84,7 @@ def messages(
 def result_text(index: int, outcome: Outcome) -> str:
     """One line that tells the policy what came of its call number `index`."""
     if isinstance(outcome, Picture):
-        about = outcome.provenance.caption or outcome.provenance.title
+        about = " ".join((outcome.provenance.caption or outcome.provenance.title).split())[:300]
         return f"\n[picture {index}: {outcome.image.width}x{outcome.image.height}{f', {about}' if about else ''}]\n"
     message = " ".join(outcome.message.split())[:300]
     return f"\n[picture {index} failed: {outcome.kind}: {message}]\n"

@@ -144,11 +144,14 @@ class Transcript:
         An eos id ends the document; so does the token limit. Ids after the end of the document are refused as a whole.
 
         Raises:
-            ActionError: if an id lies outside the vocabulary, stands after an eos, or goes past the token limit.
+            ActionError: if an id lies outside the vocabulary, stands after an eos, or goes past the token limit, or if there is not
+                one logprob for each id. Nothing has changed then.
             EpisodeOver: if the document has ended.
         """
         if self.episode.stop is not None:
             raise EpisodeOver(f"the document has ended ({self.episode.stop.value}); start a new episode")
+        if logprobs is not None and len(logprobs) != len(ids):
+            raise ActionError(f"{len(ids)} ids but {len(logprobs)} logprobs")
         if self.max_tokens is not None and self._written + len(ids) > self.max_tokens:
             raise ActionError(f"{len(ids)} tokens, but only {self.tokens_left} are left of {self.max_tokens}")
         for position, token in enumerate(ids):

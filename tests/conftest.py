@@ -1,0 +1,71 @@
+"""Fixtures for the whole suite: tasks, simulated Worlds, and a small byte-level BPE tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from llmi_env.calls import BUILTIN
+from llmi_env.task import Task
+from llmi_env.testing import SimulatedJudge, SimulatedTool
+from llmi_env.world.in_process import InProcessWorld
+
+# No deadline: the machines that run this are shared. Derandomised: a red run means a change, not a new example.
+settings.register_profile("llmi", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("llmi")
+
+
+@pytest.fixture
+def tasks() -> list[Task]:
+    return [
+        Task("Write about owls.", id="owls", tools=("search",), image_count=1),
+        Task("Write about bees.", id="bees"),
+        Task("Chart the heights of three mountains.", id="mountains", tools=("code",), image_count="at_least_one"),
+    ]
+
+
+@pytest.fixture
+def make_world() -> Callable[..., InProcessWorld]:
+    """Makes a World of simulators; options of a tool by its name, and of the judge as `judge`."""
+
+    def make(judge: dict[str, Any] | None = None, **tools: dict[str, Any]) -> InProcessWorld:
+        made = {name: SimulatedTool(name, **tools.get(name, {})) for name in BUILTIN}
+        return InProcessWorld(made, [SimulatedJudge(**(judge or {}))])
+
+    return make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., InProcessWorld]) -> InProcessWorld:
+    return make_world()
+
+
+@pytest.fixture(scope="session")
+def bpe() -> Any:
+    """A byte-level BPE as GPT-2's and SmolLM2's, trained on a few lines: some of its tokens hold parts of characters and of tags."""
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    lines = [
+        'The owl <imgen>{"source": "search", "description": "an owl", "params": {"query": "owl"}}</imgen>. It hunts.',
+        "日本語の文章と 😀 émoji 한국어",
+        "a bee, a bee; </imgen>.</imgen>.</imgen>.</imgen>.",
+    ]
+    model.train_from_iterator(lines * 5, trainer)
+    hf = transformers.PreTrainedTokenizerFast(tokenizer_object=model, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    hf.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return hf

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmi_env.errors import ConfigError
+from llmi_env.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
+from tests.streams import FRAGMENTS
+
+texts = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(FRAGMENTS), max_size=5).map("".join))
+MESSAGES = [{"role": "system", "content": "You write."}, {"role": "user", "content": "Owls, 日本."}]
+
+
+def pieces(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    decoder = tokenizer.decoder()
+    return [*(decoder.push(token) for token in ids), decoder.flush()]
+
+
+@pytest.fixture(scope="session")
+def hf(bpe: Any) -> HFTokenizer:
+    return HFTokenizer(bpe)
+
+
+@pytest.fixture(scope="session")
+def sentencepiece() -> HFTokenizer:
+    """A tokenizer whose tokens are no bytes: words marked with a low line, bytes only as a fallback, as Llama's."""
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    letters = ["▁", *'abcdefghijklmnopqrstuvwxyz<>/.,"{}:']
+    merges = [
+        ("t", "h"),
+        ("th", "e"),
+        ("▁", "the"),
+        ("o", "w"),
+        ("ow", "l"),
+        ("i", "m"),
+        ("g", "e"),
+        ("ge", "n"),
+        ("im", "gen"),
+    ]
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{value:02X}>" for value in range(256)), *letters, *map("".join, merges)]
+    model = tokenizers.Tokenizer(
+        tokenizers.models.BPE(
+            {name: token for token, name in enumerate(names)}, merges, unk_token="<unk>", byte_fallback=True
+        )
+    )
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    decoders = tokenizers.decoders
+    model.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=model, eos_token="</s>", unk_token="<unk>")
+    return HFTokenizer(made)
+
+
+class TestBytes:
+    def test_there_are_256_bytes_and_eos(self) -> None:
+        tokenizer = ByteTokenizer()
+        assert isinstance(tokenizer, Tokenizer)
+        assert (tokenizer.vocab_size, tokenizer.eos_ids) == (257, frozenset({256}))
+
+    @given(texts)
+    def test_a_round_trip_keeps_the_text_but_lone_surrogates(self, text: str) -> None:
+        tokenizer = ByteTokenizer()
+        wanted = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+        assert "".join(pieces(tokenizer, tokenizer.encode(text))) == wanted
+
+    @given(st.lists(st.integers(0, 256), max_size=40), st.integers(0, 40))
+    def test_any_bytes_decode_as_a_whole_would_at_every_cut(self, ids: list[int], place: int) -> None:
+        whole = bytes(token for token in ids if token < 256).decode("utf-8", "replace")
+        assert "".join(pieces(ByteTokenizer(), ids)) == whole
+        decoder = ByteTokenizer().decoder()
+        before = "".join(decoder.push(token) for token in ids[:place])
+        assert whole.startswith(before)
+
+    def test_a_decoder_pickles_inside_a_character(self) -> None:
+        decoder = ByteTokenizer().decoder()
+        euro = "€".encode()
+        assert decoder.push(euro[0]) == ""
+        copy = pickle.loads(pickle.dumps(decoder))
+        assert [d.push(euro[1]) + d.push(euro[2]) for d in (decoder, copy)] == ["€", "€"]
+
+    def test_a_conversation_is_plain_lines(self) -> None:
+        tokenizer = ByteTokenizer()
+        text = "".join(pieces(tokenizer, tokenizer.chat(MESSAGES)))
+        assert "Owls, 日本." in text
+        assert text.endswith("[assistant]\n")
+
+
+class TestByteLevelBPE:
+    def test_eos_is_found_by_name(self, hf: HFTokenizer, bpe: Any) -> None:
+        assert hf.eos_ids == {bpe.convert_tokens_to_ids("<|im_end|>")}
+        assert hf.vocab_size == len(bpe)
+
+    @given(texts)
+    def test_a_round_trip_keeps_the_text_but_lone_surrogates(self, hf: HFTokenizer, text: str) -> None:
+        wanted = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+        assert "".join(pieces(hf, hf.encode(text))) == wanted
+
+    @given(st.data())
+    def test_any_ids_decode_as_a_whole_would(self, hf: HFTokenizer, bpe: Any, data: st.DataObject) -> None:
+        ids = data.draw(st.lists(st.integers(0, hf.vocab_size - 1), max_size=30))
+        whole = bpe.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert "".join(pieces(hf, ids)) == whole
+
+    def test_the_spelling_of_a_special_token_is_text(self, hf: HFTokenizer) -> None:
+        ids = hf.encode("a<|im_end|>b")
+        assert not hf.eos_ids & set(ids)
+        assert "".join(pieces(hf, ids)) == "a<|im_end|>b"
+
+    def test_special_tokens_themselves_are_no_text(self, hf: HFTokenizer) -> None:
+        assert pieces(hf, sorted(hf.eos_ids)) == ["", ""]
+
+    def test_a_conversation_goes_by_the_chat_template(self, hf: HFTokenizer, bpe: Any) -> None:
+        assert bpe.decode(hf.chat(MESSAGES)).endswith("<|im_end|>\n<|im_start|>assistant\n")
+
+    def test_without_eos_no_document_could_end(self, bpe: Any) -> None:
+        with pytest.raises(ConfigError, match="eos"):
+            HFTokenizer(bpe, eos_ids=[])
+
+
+class TestOtherVocabularies:
+    @settings(max_examples=30)
+    @given(texts.map(lambda text: "".join(c for c in text if not "\ud800" <= c <= "\udfff")))
+    def test_a_round_trip_comes_out_piece_by_piece(self, sentencepiece: HFTokenizer, text: str) -> None:
+        ids = sentencepiece.encode(text)
+        whole = sentencepiece.hf.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert "".join(pieces(sentencepiece, ids)) == whole
+
+    def test_a_character_in_several_tokens_waits_for_the_last(self, sentencepiece: HFTokenizer) -> None:
+        found = pieces(sentencepiece, sentencepiece.encode("owl 日"))
+        assert "".join(found) == "owl 日"
+        assert not any("\ufffd" in piece for piece in found)
+
+
+def test_a_tokenizer_that_does_not_exist_is_a_configuration_error(tmp_path: Any) -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        HFTokenizer.load(str(tmp_path))
+
+
+def test_a_saved_tokenizer_is_loaded_once(bpe: Any, tmp_path: Any) -> None:
+    bpe.save_pretrained(tmp_path)
+    first = HFTokenizer.load(str(tmp_path))
+    assert first.vocab_size == len(bpe)
+    assert HFTokenizer.load(str(tmp_path)) is first
