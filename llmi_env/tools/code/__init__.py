@@ -26,11 +26,11 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from llmi_env.document import Picture, Provenance
-from llmi_env.errors import BadParams, ToolUnavailable
+from llmi_env.errors import BadParams, ConfigError, ToolUnavailable, did_you_mean
 from llmi_env.tools.base import CODE, ToolContext, ToolSpec
 from llmi_env.tools.code.answers import picture_of
 from llmi_env.tools.code.config import CodeConfig
@@ -50,6 +50,10 @@ class CodeTool:
     """
 
     def __init__(self, config: CodeConfig | None = None, **settings: Any) -> None:
+        unknown = sorted(set(settings) - {field.name for field in fields(CodeConfig)})
+        if unknown:
+            known = [field.name for field in fields(CodeConfig)]
+            raise ConfigError(f"the code tool has no setting {unknown[0]!r}{did_you_mean(unknown[0], known)}")
         self.config = replace(config or CodeConfig(), **settings)
         self._pool: WorkerPool | None = None
 

@@ -48,6 +48,8 @@ def picture_of(answer: Answer, config: CodeConfig) -> Image.Image:
 
 def _check_end(end: dict[str, Any], config: CodeConfig) -> None:
     reason, number = end.get("reason"), end.get("signal", 0)
+    if reason == "exited" and not end.get("confined"):
+        raise ToolUnavailable("the chart's process could not be confined; its code was not run")
     if reason == "time" or number == signal.SIGXCPU:
         raise LimitExceeded(f"the code took longer than {config.timeout:g} s", "time")
     if reason == "disk" or number == signal.SIGXFSZ:
@@ -65,8 +67,6 @@ def _check_end(end: dict[str, Any], config: CodeConfig) -> None:
         )
     if number:
         raise CodeRaised(f"the code's process was ended by signal {number}")
-    if end.get("code") == 70:
-        raise ToolUnavailable("the chart's process could not be confined")
 
 
 def _split(answer: Answer) -> tuple[dict[str, Any], bytes]:

@@ -47,7 +47,7 @@ class CodeConfig:
             raise ConfigError(f"unknown code sandbox {self.sandbox!r}{did_you_mean(str(self.sandbox), SANDBOXES)}")
         for field in fields(self):
             value: Any = getattr(self, field.name)
-            if isinstance(value, bool | str):
+            if field.name in ("sandbox", "system_fonts"):
                 continue
-            if not isinstance(value, int | float) or not value > 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise ConfigError(f"code tool: {field.name} must be a positive number, got {value!r}")

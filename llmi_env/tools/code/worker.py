@@ -67,7 +67,8 @@ class Answer:
     """What one run of code came to.
 
     Attributes:
-        end: the worker's own report: `reason` (exited, time, disk, output, cancelled), `signal`, `code`, `cpu_ms`, `wall_ms`.
+        end: the worker's own report: `reason` (exited, time, disk, output, cancelled), `signal`,
+            `confined` (whether the code was reached under all protections), `cpu_ms`, `wall_ms`.
         answer: bytes that the child wrote as its answer; untrusted.
         text: what the code printed; untrusted.
     """

@@ -30,7 +30,9 @@ from .frames import ANSWER_HEADER, MAX_HEAD, FrameError, Kind, read_exact, read_
 
 _BUFFER_BYTES = 64 * 1024
 _QUOTA_EVERY = 0.05
-_SOURCE_READ = b"\x01"
+_SOURCE_READ, _CONFINED = b"\x01", b"\x02"
+_PREAMBLE = _SOURCE_READ + _CONFINED
+"""What a child writes before it runs the code: the only part of its answer that can be believed."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class Zygote:
             os.close(text_read)
             scratch.remove(folder)
             self.buffer[:] = bytes(len(self.buffer))
-        if not watch.source_read:
+        if not watch.preamble:
             raise FrameError("the child ended in the middle of its source")
         write_frame(self.output, Kind.END, end)
 
@@ -176,6 +178,7 @@ class Zygote:
             signal.signal(number, signal.SIG_DFL)
         os.chdir(folder)
         confine(self.settings, folder, seconds, self.address_space)
+        write_all(answer, _CONFINED)
         result = drawing.answer_to(source, seed=seed, dpi=self.settings.dpi, max_pixels=self.settings.max_pixels)
         write_all(answer, result)
 
@@ -187,12 +190,12 @@ class _Watch:
         self.zygote, self.pid, self.folder = zygote, pid, folder
         self.kinds = {answer: Kind.ANSWER, text: Kind.TEXT}
         self.left = {
-            answer: len(_SOURCE_READ) + ANSWER_HEADER.size + MAX_HEAD + zygote.settings.answer,
+            answer: len(_PREAMBLE) + ANSWER_HEADER.size + MAX_HEAD + zygote.settings.answer,
             text: zygote.settings.text,
         }
         self.started = time.monotonic()
         self.deadline = self.started + seconds
-        self.source_read = False
+        self.preamble = 0
 
     def until_the_end(self) -> dict[str, Any]:
         """Returns the head of the END frame; the child is gone and reaped, whatever happened."""
@@ -208,7 +211,7 @@ class _Watch:
         return {
             "reason": reason,
             "signal": os.WTERMSIG(status) if reason == "exited" and os.WIFSIGNALED(status) else 0,
-            "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
+            "confined": self.preamble == len(_PREAMBLE),
             "cpu_ms": round(1000 * (usage.ru_utime + usage.ru_stime), 1),
             "wall_ms": round(1000 * (time.monotonic() - self.started), 1),
             "peak_kib": usage.ru_maxrss,
@@ -236,7 +239,7 @@ class _Watch:
                         poller.unregister(fd)
                     elif self.left[fd] < 0:
                         return "output"
-                    elif self.source_read:
+                    elif self.preamble:
                         # Only now is the control pipe ours again: until then it held the child's source.
                         poller.register(zygote.control, select.POLLIN)
                 elif fd == handle:
@@ -256,8 +259,9 @@ class _Watch:
             return False
         self.left[fd] -= count
         start = 0
-        if self.kinds[fd] is Kind.ANSWER and not self.source_read:
-            self.source_read, start = True, len(_SOURCE_READ)
+        if self.kinds[fd] is Kind.ANSWER and self.preamble < len(_PREAMBLE):
+            start = min(count, len(_PREAMBLE) - self.preamble)
+            self.preamble += start
         if self.left[fd] >= 0 and count > start:
             write_frame(self.zygote.output, self.kinds[fd], {}, memoryview(self.zygote.buffer)[start:count])
         return True
