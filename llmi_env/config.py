@@ -12,6 +12,7 @@ other kinds in a folder of that name (`envs_configs/train/` ...).
 from __future__ import annotations
 
 import copy
+import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -175,6 +176,22 @@ def load_yaml(kind: str, source: str | Path | Mapping[str, Any]) -> dict[str, An
     return load_yaml_preset(kind, text)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: `2e-4` is a number, and a key given twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
+)
+
+
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Read a YAML mapping; `where` names it in errors. An empty text is an empty mapping.
 
@@ -182,7 +199,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         ConfigError: not YAML, or not a mapping with text keys.
     """
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if data is None:
@@ -231,7 +248,7 @@ def _read_override(text: str) -> tuple[str, Any]:
     if not equals or not all(key.split(".")):
         raise ConfigError(f"an override is written key=value or group.key=value, not {text!r}")
     try:
-        return key, yaml.safe_load(value)
+        return key, yaml.load(value, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {text!r}: the value is not YAML: {' '.join(str(error).split())}") from error
 
