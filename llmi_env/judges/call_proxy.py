@@ -26,25 +26,18 @@ from llmi_env.judges.text_proxy import count_lead_ins
 _TEMPERATURE = 0.06
 _NEAREST = 3
 _HINTS: Mapping[str, re.Pattern[str]] = {
-    "code": re.compile(
-        r"\b(?:bar|line|pie|scatter|stacked)\s+(?:chart|plot|graph|diagram)"
-        r"|\b(?:chart|plot|graph|histogram|heat ?map|box ?plot|curve|trend)s?\b"
-        r"|\b(?:distribution|statistics|percentages?|over time|per (?:year|month|day|week|capita))\b",
-        re.IGNORECASE,
-    ),
-    "diffusion": re.compile(
-        r"\b(?:illustrat\w+|draw(?:n|ing)|imagin\w+|fantasy|fantastic|dream\w*|cartoon|stylis?z?ed|watercolou?r|concept art|surreal|whimsical"
-        r"|magical?|dragon|unicorn|wizard|robot|fairy|logo|icon|invented|futuristic|storybook|abstract|mascot|poster)\b",
-        re.IGNORECASE,
-    ),
-    "search": re.compile(
-        r"\b(?:photo\w*|real|actual|historic\w*|portrait of|landmark|species|in the wild|close-?up)\b", re.IGNORECASE
-    ),
-    "edit": re.compile(
-        r"\b(?:gr[ae]y-?scale|black[- ]and[- ]white|brighte\w+|darke\w+|lighter|blur\w*|rotat\w+|flip\w*|mirror\w*|crop\w*|tint\w*|sepia"
-        r"|upside down|(?:same|given|input|uploaded|original|provided|supplied|earlier|first) (?:photo|picture|image|figure))\b",
-        re.IGNORECASE,
-    ),
+    tool: re.compile(rf"\b(?:{'|'.join(patterns.split(' ~ '))})\b", re.IGNORECASE)
+    for tool, patterns in {
+        "code": r"(?:bar|line|pie|scatter|stacked)\s+(?:chart|plot|graph|diagram) ~ (?:chart|plot|graph|histogram|heat ?map|box ?plot|curve"
+        r"|trend)s? ~ distribution ~ statistics ~ percentages? ~ over time ~ per (?:year|month|day|week|capita)",
+        "diffusion": r"illustrat\w+ ~ draw(?:n|ings?)? ~ design ~ cover art ~ imagin\w+ ~ made-up ~ fantasy ~ fantastic ~ dream\w* ~ cartoon"
+        r" ~ stylis?z?ed ~ watercolou?r ~ concept art ~ surreal ~ whimsical ~ magical? ~ dragon ~ unicorn ~ wizard ~ robot ~ fairy ~ logo"
+        r" ~ icon ~ invented ~ futuristic ~ storybook ~ abstract ~ mascot ~ poster",
+        "search": r"photo\w* ~ real ~ actual ~ historic\w* ~ portrait of ~ landmark ~ species ~ in the wild ~ close-?up",
+        "edit": r"gr[ae]y-?scale ~ black[- ]and[- ]white ~ brighte\w+ ~ darke\w+ ~ lighter ~ warmer ~ cooler ~ blur\w* ~ rotat\w+ ~ flip\w*"
+        r" ~ mirror\w* ~ crop\w* ~ tint\w* ~ sepia ~ upside down ~ turn(?:ed)? by ~ vintage ~ caption ~ (?:make|turn) it"
+        r" ~ (?:same|given|input|uploaded|original|provided|supplied|earlier|first) (?:photo|picture|image|figure)",
+    }.items()
 }
 _PLOTTING = re.compile(r"\b(?:plt|ax\d?|axes|sns|df|fig)\s*(?:\[[^\]]*\]\s*)?\.\s*\w+")
 _LABELLING = re.compile(r"\b(?:title|suptitle|xlabel|ylabel|set_title|set_xlabel|set_ylabel|legend)\s*\(")
@@ -104,7 +97,7 @@ def example_needs() -> Mapping[str, list[str]]:
 
 
 def call_traits(
-    call: Call, before: str, after: str, question: str, inputs: int, meanings: Meanings, needs: NeedTable
+    call: Call, before: str, after: str, question: str, sources: int, meanings: Meanings, needs: NeedTable
 ) -> CallTraits:
     """Look at one readable call.
 
@@ -113,7 +106,7 @@ def call_traits(
         before: text between it and the figure before.
         after: text between it and the next figure.
         question: what the task asks for.
-        inputs: input pictures of the task.
+        sources: pictures that an edit may point at: inputs and earlier figures.
         meanings: text embeddings.
         needs: the example needs.
     """
@@ -130,7 +123,7 @@ def call_traits(
     return CallTraits(
         relevant=nearness,
         specific=_code_specific(asked) if call.tool == "code" else _specific(asked, call),
-        right_tool=_right_tool(call, asked, question, inputs, needs),
+        right_tool=_right_tool(call, asked, question, sources, needs),
         natural=_natural(before, after),
     )
 
@@ -155,11 +148,11 @@ def _specific(asked: str, call: Call) -> float:
     if call.tool == "edit":
         return (
             1.0
-            if _HINTS["edit"].search(asked) or re.search(r"\b(?:caption|text|colou?r|warm|cool|bright)\b", asked, re.I)
+            if _HINTS["edit"].search(asked) or re.search(r"\b(?:text|colou?r|warm|cool|bright)", asked, re.I)
             else 0.3
         )
     distinct = len(set(told))
-    enough = ramp(distinct, 0, 3 if call.tool == "diffusion" else 2)
+    enough = ramp(distinct, 0, 2)
     rambling = ramp(len(words(asked)), 25, 60)
     stuffed = ramp(1 - distinct / len(told), 0.2, 0.6) if told else 0.0
     described = ramp(len(set(content_words(call.description))), 0, 2)
@@ -174,24 +167,29 @@ def _code_specific(code: str) -> float:
         readable = 0.3
     plotting = bool(_PLOTTING.search(code))
     numbers = len(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", code))
-    data = ramp(numbers, 0, 4) if not re.search(r"np\.(?:linspace|arange|sin|cos|exp)", code) else 1.0
+    data = ramp(numbers, 0, 4) if not re.search(r"np\.\w+\(|\*\*|\brange\(", code) else 1.0
     labelled = ramp(len(_LABELLING.findall(code)) + (len(code_strings(code)) >= 3), 0, 2)
     return readable * (0.2 + 0.8 * plotting) * (0.15 + 0.55 * data + 0.3 * labelled)
 
 
-def _right_tool(call: Call, asked: str, question: str, inputs: int, needs: NeedTable) -> float:
-    need = f"{call.description}. {asked}" if call.tool in ("search", "diffusion", "edit") else call.description
-    chance = needs.probabilities(need)
-    if call.tool not in chance:
+def _right_tool(call: Call, asked: str, question: str, sources: int, needs: NeedTable) -> float:
+    """Whether the tool suits the call's own words and the question, half and half."""
+    if call.tool not in _HINTS:
         return 0.5  # a plugin's tool: nothing is known about it
-    if call.tool == "edit" and not inputs and not _HINTS["edit"].search(f"{question} {asked}"):
-        return 0.1
-    best = max(chance.values())
-    value = chance[call.tool] / best
-    hints = {tool: bool(pattern.search(question)) for tool, pattern in _HINTS.items()}
-    if any(hints.values()) and not hints[call.tool]:
-        value *= 0.6  # the question names another kind of picture
-    return value
+    if call.tool == "edit" and not sources:
+        return 0.05
+    if call.tool == "code" and len(numbers(question) & numbers(asked)) >= 2:
+        return 1.0  # it plots the numbers that were given
+    own = needs.probabilities(call.description if call.tool == "code" else f"{call.description}. {asked}")
+    wanted = needs.probabilities(question)
+    suits = own[call.tool] / max(own.values())
+    called_for = wanted[call.tool] / max(wanted.values())
+    return 0.5 * max(suits, called_for) + 0.5 * called_for
+
+
+def numbers(text: str) -> set[str]:
+    """Numbers in a text or program, as written, with a point for the decimals."""
+    return {number.replace(",", ".") for number in re.findall(r"(?<![\w.])\d+(?:[.,]\d+)?", text)}
 
 
 def _natural(before: str, after: str) -> float:
@@ -203,6 +201,6 @@ def _natural(before: str, after: str) -> float:
         value -= 0.3
     if _FENCE_BEFORE.search(tail) or after.lstrip().startswith("`"):
         value -= 0.6
-    if not before.strip():
+    if not before.strip() and not after.strip():
         value -= 0.3
     return max(0.0, value)

@@ -13,15 +13,16 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmi_env.document import Document, Figure, Text
+from llmi_env.document import Document, Figure, Picture, Text
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.judges.call_proxy import NeedTable, call_traits
-from llmi_env.judges.image_proxy import PixelTraits, fit_to_question, fit_to_text, pixel_traits
+from llmi_env.judges.image_proxy import PixelTraits, evidence, fit_to_question, fit_to_text, pixel_traits
 from llmi_env.judges.relevance import Embed, Meanings
 from llmi_env.judges.text_proxy import text_traits
 from llmi_env.task import Task
@@ -77,7 +78,7 @@ class EmbeddedJudge:
     def judge(self, document: Document, task: Task) -> dict[str, Judgment]:
         """The same, blocking."""
         with self._lock:
-            placed = _placed(document)
+            placed = _placed(document, task)
             return {term: getattr(self, f"_{term}")(document, task, placed) for term in self._terms}
 
     # ------------------------------------------------------------------------------------------------------------- terms
@@ -94,21 +95,20 @@ class EmbeddedJudge:
     def _call_quality(self, document: Document, task: Task, placed: _Placed) -> Scored:
         if not placed:
             return _scored(1.0, "no call")
-        values = []
-        for figure, before, after in placed:
-            if figure.call is None:
-                values.append(0.0)
-                continue
-            traits = call_traits(
-                figure.call, before, after, task.question, len(task.images), self._meanings, self._needs
-            )
-            values.append(traits.value * (_UNCHECKED if figure.failure and figure.failure.kind in _IMPOSSIBLE else 1.0))
+        values = [self._call_value(item, task, len(task.images) + index) for index, item in enumerate(placed)]
         return _scored(_worst_weighted(values), f"{len(values)} calls, worst {min(values):.2f}")
+
+    def _call_value(self, item: _Place, task: Task, sources: int) -> float:
+        call, failure = item.figure.call, item.figure.failure
+        if call is None:
+            return 0.0
+        traits = call_traits(call, item.before, item.after, task.question, sources, self._meanings, self._needs)
+        return traits.value * (_UNCHECKED if failure is not None and failure.kind in _IMPOSSIBLE else 1.0)
 
     def _image_quality(self, document: Document, task: Task, placed: _Placed) -> Scored:
         if not document.pictures:
             return _scored(1.0, "no picture")
-        traits = [self._measured(figure) for figure, _, _ in placed if figure.picture is not None]
+        traits = [self._measured(picture) for picture in document.pictures]
         worst = min(traits, key=lambda item: item.value)
         return _scored(
             _worst_weighted([item.value for item in traits]),
@@ -116,25 +116,23 @@ class EmbeddedJudge:
         )
 
     def _task_relevance(self, document: Document, task: Task, placed: _Placed) -> Scored:
-        shown = [figure for figure, _, _ in placed if figure.picture is not None]
+        shown = [item for item in placed if item.figure.picture is not None]
         if not shown:
             return _scored(1.0, "no picture")
-        values = [fit_to_question(figure, task.question, self._meanings) for figure in shown]
+        values = [fit_to_question(item.figure, item.known, task.question, self._meanings) for item in shown]
         return _scored(_worst_weighted(values), f"provenance against question, worst {min(values):.2f}")
 
     def _text_image_relevance(self, document: Document, task: Task, placed: _Placed) -> Scored:
-        values = [
-            fit_to_text(figure, before, after, task.question, self._meanings)
-            for figure, before, after in placed
-            if figure.picture is not None
-        ]
-        if not values:
+        shown = [item for item in placed if item.figure.picture is not None]
+        if not shown:
             return _scored(1.0, "no picture")
+        values = [
+            fit_to_text(item.figure, item.known, item.before, item.after, task.question, self._meanings)
+            for item in shown
+        ]
         return _scored(_worst_weighted(values), f"provenance against description and text, worst {min(values):.2f}")
 
-    def _measured(self, figure: Figure) -> PixelTraits:
-        picture = figure.picture
-        assert picture is not None
+    def _measured(self, picture: Picture) -> PixelTraits:
         if picture.digest not in self._pixels:
             self._pixels[picture.digest] = pixel_traits(picture)
             if len(self._pixels) > _CACHED_PICTURES:
@@ -142,19 +140,34 @@ class EmbeddedJudge:
         return self._pixels[picture.digest]
 
 
-_Placed = list[tuple[Figure, str, str]]
+@dataclass(frozen=True)
+class _Place:
+    """A figure with the text between it and its neighbours, and what is known to be seen in it."""
+
+    figure: Figure
+    before: str
+    after: str
+    known: str
 
 
-def _placed(document: Document) -> _Placed:
-    """Each figure with the text between it and its neighbours."""
+_Placed = list[_Place]
+
+
+def _placed(document: Document, task: Task) -> _Placed:
     blocks = document.blocks
+    known = iter(evidence(document, task))
     found = []
     for at, block in enumerate(blocks):
         if isinstance(block, Figure):
             before = blocks[at - 1] if at else None
             after = blocks[at + 1] if at + 1 < len(blocks) else None
             found.append(
-                (block, before.text if isinstance(before, Text) else "", after.text if isinstance(after, Text) else "")
+                _Place(
+                    block,
+                    before.text if isinstance(before, Text) else "",
+                    after.text if isinstance(after, Text) else "",
+                    next(known),
+                )
             )
     return found
 

@@ -6,7 +6,6 @@ caption of what was found, the prompt of what was drawn, titles, labels and numb
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from llmi_env.document import Figure, Picture
+from llmi_env.document import Document, Figure, Picture
 from llmi_env.errors import require
-from llmi_env.judges.call_proxy import code_strings, wish
+from llmi_env.judges.call_proxy import code_strings, numbers, wish
 from llmi_env.judges.relevance import Meanings, kinship, ramp
+from llmi_env.task import Task
 
 _LOOKED_AT = 384
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)?")
 
 
 @dataclass(frozen=True)
@@ -83,52 +82,74 @@ def _sharpness(gray: NDArray[np.float64]) -> float:
     return 1.0 - ramp(float(measure.blur_effect(gray)), 0.55, 0.9)
 
 
-def evidence(figure: Figure) -> str:
-    """What is known to be seen in a figure's picture, without looking at it."""
-    if figure.picture is None or figure.call is None:
-        return ""
-    told = figure.picture.provenance
-    known = ". ".join(dict.fromkeys(part.strip() for part in (told.title, told.caption) if part.strip()))
-    asked = wish(figure.call)
-    if figure.call.tool == "code":
-        return ". ".join(code_strings(asked))
-    if figure.call.tool == "search":
-        return known or asked
-    return ". ".join(part for part in (asked, known if known != asked else "") if part)
+def evidence(document: Document, task: Task) -> list[str]:
+    """What is known to be seen in each figure's picture, without looking at it; an edit shows what its source shows, changed."""
+    known = [_told(picture) for picture in task.images]
+    for figure in document.figures:
+        call = figure.call
+        if call is None or figure.picture is None:
+            known.append("")
+            continue
+        asked, told = wish(call), _told(figure.picture)
+        if call.tool == "code":
+            known.append(". ".join(code_strings(asked)))
+        elif call.tool == "search":
+            known.append(told or asked)
+        elif call.tool == "edit":
+            at = call.params.get("img_index")
+            source = known[at] if isinstance(at, int) and 0 <= at < len(known) else ""
+            known.append(_joined(source or told, asked))
+        else:
+            known.append(_joined(asked, told))
+    return known[len(task.images) :]
 
 
-def fit_to_text(figure: Figure, before: str, after: str, question: str, meanings: Meanings) -> float:
-    """How well a picture shows what its description and the text around it say, in [0, 1]."""
+def fit_to_text(figure: Figure, known: str, before: str, after: str, question: str, meanings: Meanings) -> float:
+    """How well a picture shows what its description and the text around it say, in [0, 1].
+
+    Args:
+        figure: with its picture.
+        known: what is known to be seen (see `evidence`).
+        before: text between it and the figure before.
+        after: text between it and the next figure.
+        question: what the task asks for; short texts lean on it.
+        meanings: text embeddings.
+    """
     if figure.call is None:
         return 0.0
-    known = evidence(figure)
+    context = f"{before[-300:]} {after[:200]}"
     described = kinship(meanings, known, figure.call.description)
-    around = kinship(meanings, known, f"{before[-300:]} {after[:200]}")
-    value = described * (0.35 + 0.65 * around)
     if figure.call.tool == "code":
-        value = 0.35 + 0.65 * value if known else 0.35
-        value *= _numbers_fit(wish(figure.call), f"{question} {before} {after}")
-    return value
+        # A chart's labels are few and short: they can confirm its description but hardly refute it, its numbers can.
+        described = 0.5 + 0.5 * described
+        known = f"{figure.call.description}. {known}"
+    around = max(kinship(meanings, known, context), 0.75 * kinship(meanings, known, question))
+    fits = _numbers_fit(wish(figure.call), question, context) if figure.call.tool == "code" else 1.0
+    return described * (0.3 + 0.7 * around) * fits
 
 
-def fit_to_question(figure: Figure, question: str, meanings: Meanings) -> float:
+def fit_to_question(figure: Figure, known: str, question: str, meanings: Meanings) -> float:
     """How well a picture serves the question, in [0, 1]."""
     if figure.call is None:
         return 0.0
-    known = evidence(figure)
     shown = kinship(meanings, known, question)
-    if figure.call.tool in (
-        "code",
-        "edit",
-    ):  # labels and instructions are short; the description says what they are about
-        shown = 0.4 * shown + 0.6 * kinship(meanings, f"{figure.call.description}. {known}", question)
+    if figure.call.tool == "code":
+        told = kinship(meanings, f"{figure.call.description}. {known}", question)
+        shown = (0.4 * shown + 0.6 * told) * _numbers_fit(wish(figure.call), question, "")
     return shown
 
 
-def _numbers_fit(code: str, told: str) -> float:
-    """Whether a chart plots the numbers that the text gives; 1 where the text gives too few to tell."""
-    given = {number.replace(",", ".") for number in _NUMBER.findall(told)}
-    if len(given) < 3:
-        return 1.0
-    plotted = {number.replace(",", ".") for number in _NUMBER.findall(code)}
-    return 0.4 + 0.6 * ramp(len(given & plotted) / len(given), 0.0, 0.6)
+def _told(picture: Picture) -> str:
+    return _joined(picture.provenance.title, picture.provenance.caption)
+
+
+def _joined(*parts: str) -> str:
+    return ". ".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _numbers_fit(code: str, question: str, text: str) -> float:
+    """Whether a chart plots the numbers of the question, or else of the text; 1 where too few are given to tell."""
+    for given in (numbers(question), numbers(text)):
+        if len(given) >= 2:
+            return 0.4 + 0.6 * ramp(len(given & numbers(code)) / len(given), 0.0, 0.6)
+    return 1.0

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from llmi_env.judges.relevance import FUNCTION_WORDS, Meanings, ramp, sentences, word_set, words
 
-_SHORT, _LONG_ENOUGH = 4, 20
+_SHORT, _LONG_ENOUGH = 1, 14
 _STOPS, _PAUSES = ".!?", ",;:"
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,%]*|[.!?;:,]")
 _DETERMINERS = word_set("a an the this these those my your his her its our their every each")
@@ -62,7 +62,7 @@ class TextTraits:
 def text_traits(text: str, question: str, meanings: Meanings) -> TextTraits:
     """Look at a text written for a question."""
     return TextTraits(
-        on_topic=(0.05 + 0.95 * ramp(meanings.near(text, question), 0.1, 0.65)) * _own_words(text, question),
+        on_topic=(0.1 + 0.9 * ramp(meanings.near(text, question), 0.05, 0.55)) * _own_words(text, question),
         order=_order(text),
         fresh=_fresh(text),
         length=ramp(len(words(text)), _SHORT, _LONG_ENOUGH),
