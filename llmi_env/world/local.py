@@ -274,15 +274,14 @@ def runtime_dir() -> Path:
     if not hasattr(socket, "AF_UNIX"):
         raise WorldError("this system has no Unix sockets: use world='in_process', or `llmi serve` and its URL")
     given = os.environ.get("LLMI_RUNTIME_DIR")
-    candidates = (
-        [Path(given)]
-        if given
-        else [
-            Path(platformdirs.user_runtime_dir("llmi", appauthor=False)),
-            Path(tempfile.gettempdir()) / f"llmi-{os.getuid()}",
-            Path("/tmp") / f"llmi-{os.getuid()}",
-        ]
-    )
+    if given:
+        candidates = [Path(given)]
+    else:
+        candidates = [Path(folder) / f"llmi-{os.getuid()}" for folder in (tempfile.gettempdir(), "/tmp")]
+        # on Linux platformdirs warns where the variable is not set, as in most containers: nothing a user could act on
+        if os.environ.get("XDG_RUNTIME_DIR") or not sys.platform.startswith("linux"):
+            with contextlib.suppress(OSError):
+                candidates.insert(0, Path(platformdirs.user_runtime_dir("llmi", appauthor=False)))
     reasons = []
     for folder in candidates:
         if len(os.fsencode(folder)) + 25 > _MAX_SOCKET_PATH:
@@ -294,7 +293,9 @@ def runtime_dir() -> Path:
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
             continue
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        # whoever owns the folder above could put another in the place of this one
+        owners = {found.st_uid, folder.parent.stat().st_uid}
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or not owners <= {0, os.getuid()}:
             reasons.append(f"{folder}: is not a folder of this user")
             continue
         if found.st_mode & 0o077:
