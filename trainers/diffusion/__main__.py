@@ -16,7 +16,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m trainers.diffusion", description="Train the embedded text-to-image pipeline."
     )
-    parser.add_argument("step", choices=("pictures", "autoencoder", "latents", "text", "unet", "export", "sheet"))
+    parser.add_argument(
+        "step", choices=("pictures", "autoencoder", "latents", "text", "unet", "decoder", "export", "sheet")
+    )
     parser.add_argument(
         "--work",
         type=Path,
@@ -37,7 +39,7 @@ def main() -> None:
     from trainers.diffusion.budget import seconds_until
 
     work, data = arguments.work, arguments.work / "data"
-    if arguments.step in ("autoencoder", "unet") and arguments.seconds is None and arguments.until is None:
+    if arguments.step in ("autoencoder", "unet", "decoder") and arguments.seconds is None and arguments.until is None:
         parser.error("a trained stage needs --seconds or --until")
     seconds = seconds_until(arguments.until) if arguments.until else arguments.seconds
     if arguments.step == "pictures":
@@ -55,6 +57,8 @@ def main() -> None:
         train.compute_text_states(data, work)
     elif arguments.step == "unet":
         train.train_unet(data, work, seconds, arguments.resume)
+    elif arguments.step == "decoder":
+        train.train_decoder(data, work, seconds)
     else:
         if arguments.out is None:
             parser.error(f"{arguments.step} needs --out FOLDER")
