@@ -29,7 +29,7 @@ def search(query: str = "owl") -> Call:
     return Call("search", "an owl", {"query": query})
 
 
-def config_with(log: Path | None = None, linger: float = 1.0, **options: Any) -> WorldConfig:
+def config_with(log: Path | None = None, linger: float = 0.3, **options: Any) -> WorldConfig:
     if log is not None:
         options["log"] = str(log)
     return simulated_config(tools={"search": options}, linger=linger)
@@ -65,7 +65,7 @@ def _child(world: LocalWorld, number: int, results: Any, leave: Any) -> None:
     leave.wait(60)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_many_processes_share_one_helper_that_ends_with_the_last(runtime: Path, tmp_path: Path, method: Any) -> None:
     log = tmp_path / "calls"
     world = LocalWorld(config_with(log, latency=0.05))
@@ -144,6 +144,7 @@ def test_a_tool_that_takes_the_helper_down_once_costs_nothing(runtime: Path, tmp
     assert tuple(judgments) == JUDGED_TERMS
 
 
+@pytest.mark.slow
 def test_a_call_that_takes_every_helper_down_is_a_failure(runtime: Path, tmp_path: Path) -> None:
     async def scenario() -> Any:
         world = LocalWorld(config_with(die_once="/nowhere/at/all", latency=0.0), attempts=2)
@@ -172,6 +173,7 @@ def test_another_loop_and_a_copy_use_the_same_helper(runtime: Path) -> None:
     assert until(lambda: not alive(first))
 
 
+@pytest.mark.slow
 def test_used_again_after_its_helper_has_ended_it_starts_another(runtime: Path) -> None:
     world = LocalWorld(config_with(linger=0.0))
     first = asyncio.run(world.health()).pid
@@ -181,6 +183,7 @@ def test_used_again_after_its_helper_has_ended_it_starts_another(runtime: Path) 
     world.close()
 
 
+@pytest.mark.slow
 def test_a_terminated_client_process_leaves_nothing_behind(runtime: Path) -> None:
     script = (
         "import asyncio; from tests.world.test_local import config_with; from llmi_env.world.local import LocalWorld; import sys\n"
@@ -229,10 +232,9 @@ def test_a_path_too_long_for_a_socket_says_what_to_set(monkeypatch: pytest.Monke
         runtime_dir()
 
 
-def test_a_folder_of_somebody_else_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = tmp_path / "real"
-    real.mkdir()
-    (tmp_path / "link").symlink_to(real)
-    monkeypatch.setenv("LLMI_RUNTIME_DIR", str(tmp_path / "link"))
+def test_a_folder_of_somebody_else_is_not_used(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runtime / "real").mkdir()
+    (runtime / "link").symlink_to(runtime / "real")
+    monkeypatch.setenv("LLMI_RUNTIME_DIR", str(runtime / "link"))
     with pytest.raises(WorldError, match="not a folder of this user"):
         runtime_dir()

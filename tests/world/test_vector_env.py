@@ -21,7 +21,7 @@ def make(world: str = "local") -> gym.Env[Any, Any]:
         "llmi_env:LLMI-v0",
         tasks=[Task("Write about owls", id="owls")],
         world=world,
-        services=simulated_config(linger=1.0),
+        services=simulated_config(linger=0.3),
         action_mode="document",
     )
 
@@ -39,7 +39,7 @@ def rewards(envs: Any) -> Any:
     return reward
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_processes_earn_what_one_process_earns(runtime: Path, context: str) -> None:
     expected = rewards(SyncVectorEnv([make_in_process] * 2))
     assert np.array_equal(rewards(AsyncVectorEnv([make] * 2, context=context, shared_memory=False)), expected)
