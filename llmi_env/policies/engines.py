@@ -125,7 +125,7 @@ class LlamaEngine:
     def __init__(self, model: Any, vocab_size: int) -> None:
         import torch
 
-        body, head = _parts(model)
+        body, head = model_parts(model)
         config = body.config
         self._vocab = vocab_size
         self._kv_heads = int(config.num_key_value_heads)
@@ -170,7 +170,7 @@ class LlamaEngine:
             return False
         import torch
 
-        body, head = _parts(model)
+        body, head = model_parts(model)
         linears = [
             linear
             for layer in body.layers
@@ -299,7 +299,7 @@ class LlamaEngine:
         return linear(hidden_BH, self._head)[:, : self._vocab].float()
 
 
-def _parts(model: Any) -> tuple[Any, Any]:
+def model_parts(model: Any) -> tuple[Any, Any]:
     """Body and head of a causal model, with or without a PEFT wrapper."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return base.model, base.lm_head

@@ -1,0 +1,112 @@
+"""Logprobs of responses under a model, with gradient, computing nothing twice.
+
+Rollouts of a group share their prompt, and all prompts share the system prompt; on a CPU those tokens are half of the work. So the common
+prefix is read once, then the rest of each distinct prompt, then the responses on top of the repeated cache; gradients flow back through it. The
+output layer, a fifth of a small model, sees only positions whose next token is a response token.
+
+Axes: B sequences, U distinct prompts, T response tokens (padded on the right), N response tokens of all sequences, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmi_env.policies.engines import common_prefix, model_parts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the model says about the responses.
+
+    Attributes:
+        logprobs_BT: logprob of each response token; 0 in the padding.
+        entropy_BT: entropy of the distribution it was drawn from, without gradient; 0 in the padding.
+        padding_mask_BT: true where there is a token.
+    """
+
+    logprobs_BT: Tensor
+    entropy_BT: Tensor
+    padding_mask_BT: Tensor
+
+
+def score_responses(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    vocab_size: int,
+    entropy: bool = False,
+) -> Scored:
+    """Logprobs of `responses[b]` after `prompts[b]`.
+
+    Args:
+        model: a causal language model of `transformers`, with or without a LoRA adapter; its weights decide whether there is a gradient.
+        prompts: ids, at least one each.
+        responses: ids, at least one each.
+        vocab_size: ids from here on cannot be drawn, whatever their logits.
+        entropy: whether to compute the entropy too.
+    """
+    import torch
+
+    body, head = model_parts(model)
+    device = head.weight.device
+    unique = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
+    rows_B = torch.tensor([unique.index(tuple(prompt)) for prompt in prompts], device=device)
+    cache, last_UH, prompt_mask_US = _read_prompts(body, unique, device)
+
+    cache.batch_select_indices(rows_B)
+    responses_BT, padding_mask_BT = _pad(responses, device)
+    positions_BT = prompt_mask_US.sum(-1)[rows_B][:, None] + torch.arange(responses_BT.shape[1], device=device)
+    hidden_BTH = body(
+        input_ids=responses_BT,
+        attention_mask=torch.cat([prompt_mask_US[rows_B], padding_mask_BT.long()], dim=1),
+        position_ids=positions_BT,
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    # The state that predicts token t stands one place before it: the first one is the prompt's last.
+    before_BTH = torch.cat([last_UH[rows_B][:, None], hidden_BTH[:, :-1]], dim=1)
+    logits_NV = head(before_BTH[padding_mask_BT])[:, :vocab_size].float()
+    chosen_N = responses_BT[padding_mask_BT]
+    logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
+    zeros_BT = torch.zeros(responses_BT.shape, device=device)
+    entropy_BT = zeros_BT
+    if entropy:
+        with torch.no_grad():
+            logs_NV = logits_NV.detach().log_softmax(-1)
+            entropy_BT = zeros_BT.masked_scatter(padding_mask_BT, -(logs_NV.exp() * logs_NV).sum(-1))
+    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), entropy_BT, padding_mask_BT)
+
+
+def _read_prompts(body: Any, unique: Sequence[tuple[int, ...]], device: Any) -> tuple[Any, Tensor, Tensor]:
+    """Cache of the prompts, hidden state of each one's last token (U, H), and where in the cache each has tokens (U, S)."""
+    import torch
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    shared = common_prefix(unique) if len(unique) > 1 else 0
+    if shared:
+        body(input_ids=torch.tensor([unique[0][:shared]], device=device), past_key_values=cache, use_cache=True)
+        cache.batch_select_indices(torch.zeros(len(unique), dtype=torch.long, device=device))
+    rest_US, rest_mask_US = _pad([prompt[shared:] for prompt in unique], device)
+    mask_US = torch.cat([torch.ones(len(unique), shared, dtype=torch.long, device=device), rest_mask_US.long()], dim=1)
+    positions_US = shared + torch.arange(rest_US.shape[1], device=device).expand_as(rest_US)
+    hidden_USH = body(
+        input_ids=rest_US, attention_mask=mask_US, position_ids=positions_US, past_key_values=cache, use_cache=True
+    ).last_hidden_state
+    last_U = rest_mask_US.sum(-1) - 1
+    return cache, hidden_USH[torch.arange(len(unique), device=device), last_U], mask_US
+
+
+def _pad(sequences: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor]:
+    """Ids padded on the right with 0, and the mask of what is real."""
+    import torch
+
+    longest = max(map(len, sequences))
+    ids = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences], device=device)
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+    return ids, torch.arange(longest, device=device) < lengths[:, None]

@@ -1,0 +1,187 @@
+"""The warm start: a LoRA adapter that teaches a small policy how a call is written, from demonstrations.
+
+It stops early on purpose. A policy that never writes a call earns nothing that reinforcement learning could build on; one that copies the
+demonstrations leaves it nothing to do. After a few dozen steps most calls can be read, and many use the wrong tool.
+
+    python -m trainers.sft --steps 30 --out llmi_env/assets/policy
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmi_env import prompting
+from llmi_env.errors import AssetError, TaskError, require
+from llmi_env.task_sets import load_tasks
+from llmi_env.tokenizers import HFTokenizer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One demonstration as the model sees it: the loss is on the response, which ends with eos."""
+
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+
+
+def load_examples(tokenizer: HFTokenizer, demos: Path | None = None, tasks: str = "train") -> list[Example]:
+    """Demonstrations (`task_id`, `document` in each line of a JSONL file) with the prompt that rollouts use.
+
+    Raises:
+        AssetError: the file cannot be read.
+        TaskError: a demonstration of a task that is not in the set.
+    """
+    path = demos or Path(str(files("llmi_env") / "assets" / "demos" / "demos.jsonl"))
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise AssetError(f"the demonstrations in {path} cannot be read: {error}") from error
+    task_set = load_tasks(tasks)
+    eos = tokenizer.hf.eos_token_id
+    examples = []
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, dict) or not {"task_id", "document"} <= set(line):
+            raise TaskError(f"{path.name}, row {number}: a demonstration has the fields 'task_id' and 'document'")
+        task = task_set.by_id(line["task_id"])
+        prompt = tokenizer.chat(prompting.messages(task))
+        examples.append(Example(tuple(prompt), (*tokenizer.encode(line["document"]), eos)))
+    return examples
+
+
+def batches(examples: Sequence[Example], size: int, seed: int) -> Iterator[list[Example]]:
+    """Batches for ever: epoch after epoch in a new order, none shorter than `size`."""
+    order: list[int] = []
+    dice = random.Random(seed)
+    while True:
+        while len(order) < size:
+            order += dice.sample(range(len(examples)), len(examples))
+        yield [examples[i] for i in order[:size]]
+        order = order[size:]
+
+
+def add_lora(model: Any, rank: int = 16, alpha: int = 32) -> Any:
+    """The model with a fresh adapter on every linear layer but the output's."""
+    peft = require("peft", "training an adapter", "train")
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return peft.get_peft_model(model, config)
+
+
+def fine_tune(
+    model: Any,
+    tokenizer: HFTokenizer,
+    examples: Sequence[Example],
+    *,
+    steps: int = 30,
+    batch: int = 8,
+    lr: float = 1e-3,
+    warmup: int = 4,
+    seed: int = 0,
+) -> Iterator[tuple[int, float]]:
+    """Train the model's adapter in place; yields step and loss (mean over response tokens) as it goes."""
+    import torch
+
+    from trainers.forward import score_responses
+
+    torch.manual_seed(seed)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0)
+    # Up, then down along a cosine: the last steps settle what the first ones found.
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: (
+            min(1.0, (step + 1) / warmup)
+            * 0.5
+            * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup)))
+        ),
+    )
+    supply = batches(examples, batch, seed)
+    for step in range(1, steps + 1):
+        chosen = next(supply)
+        scored = score_responses(model, [e.prompt for e in chosen], [e.response for e in chosen], tokenizer.vocab_size)
+        loss = -scored.logprobs_BT.sum() / scored.padding_mask_BT.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        yield step, float(loss)
+
+
+def save_adapter(model: Any, folder: Path, *, half: bool = False) -> None:
+    """Write the model's adapter to a folder, all at once; in half precision for what ships."""
+    import torch
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    working = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        state = None
+        if half:
+            from peft import get_peft_model_state_dict
+
+            state = {key: value.to(torch.float16) for key, value in get_peft_model_state_dict(model).items()}
+            from safetensors.torch import save_file
+
+            model.peft_config["default"].save_pretrained(str(working))
+            save_file(state, str(working / "adapter_model.safetensors"))
+        else:
+            model.save_pretrained(str(working))
+        (working / "README.md").unlink(missing_ok=True)  # the library's form, not filled in
+        if (folder / "README.md").is_file():
+            shutil.copy(folder / "README.md", working / "README.md")
+        if folder.exists():
+            shutil.rmtree(folder)
+        working.rename(folder)
+        folder.chmod(0o755)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def main(
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps; few, on purpose.")] = 30,
+    batch: Annotated[int, typer.Option(min=1, help="Demonstrations a step.")] = 8,
+    lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 1e-3,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the order and of the adapter's start.")] = 0,
+    base: Annotated[str, typer.Option(help="'smollm2', a folder or a hub name.")] = "smollm2",
+    demos: Annotated[
+        Path | None, typer.Option(help="JSONL with task_id and document [default: those that ship].")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the adapter goes.")] = Path("warm-start"),
+) -> None:
+    """Train a warm start from demonstrations and write it as a LoRA adapter in half precision."""
+    import torch
+    from rich.console import Console
+
+    from llmi_env.models import load_model
+
+    console = Console()
+    torch.manual_seed(seed)
+    model, tokenizer = load_model(base)
+    examples = load_examples(tokenizer, demos)
+    model = add_lora(model, rank)
+    console.print(f"{len(examples)} demonstrations, {sum(len(e.response) for e in examples)} response tokens")
+    for step, loss in fine_tune(model, tokenizer, examples, steps=steps, batch=batch, lr=lr, seed=seed):
+        console.print(f"step {step:3d} of {steps}   loss {loss:.3f}")
+    save_adapter(model, out, half=True)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    console.print(f"adapter: {out} ({size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    typer.run(main)
