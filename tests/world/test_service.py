@@ -180,7 +180,8 @@ def test_lost_later_it_is_a_failure_and_unscored() -> None:
 
 
 def test_a_passing_outage_is_tried_again() -> None:
-    app, refused = create_app(simulated_config()), []
+    refused: list[int] = []
+    app = create_app(simulated_config())
 
     @app.middleware("http")
     async def flaky(request: Any, go_on: Any) -> Any:
