@@ -49,7 +49,7 @@ def write_report(run: Path) -> Path:
         raise ConfigError(f"{run} holds no run: there is no metrics.jsonl in it. A run folder is made by 'llmi train'")
     metrics = [json.loads(line) for line in metrics_file.read_text(encoding="utf-8").splitlines() if line.strip()]
     config_file = run / "config.yaml"
-    before, after = _paired(read_episodes(run, "before"), read_episodes(run, "after"))
+    before, after = _paired(_episodes(run, "before"), _episodes(run, "after"))
     steps = [row for row in metrics if row.get("phase", "train") == "train"]
     page = _render(
         "report.html.j2",
@@ -66,6 +66,10 @@ def write_report(run: Path) -> Path:
 
 
 # ------------------------------------------------------------------------------------------------------------ content
+
+
+def _episodes(run: Path, phase: str) -> list[Rollout]:
+    return [rollout for _, rollout in read_episodes(run, phase)]
 
 
 def _paired(before: Sequence[Rollout], after: Sequence[Rollout]) -> tuple[list[Rollout], list[Rollout]]:

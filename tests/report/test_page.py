@@ -1,0 +1,81 @@
+"""The report of a run folder: the same figures as the stored episodes give, and safe to open."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from llmi_env.calls import Call
+from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
+from llmi_env.episode import StopReason
+from llmi_env.errors import ConfigError
+from llmi_env.report import write_document_page, write_report
+from llmi_env.rewards import RewardReport
+from llmi_env.rewards.report import TermReport
+from llmi_env.rollout import Rollout
+from llmi_env.store import write_episodes
+from llmi_env.task import Task
+from llmi_env.transcript import Ledger, Owner
+
+PICTURE = Picture(Image.new("RGB", (8, 8), "green"), Provenance("corpus", title="Barn owl", licence="CC0-1.0"))
+
+
+def rollout(task: Task, reward: float | None, met: bool, seed: int = 1) -> Rollout:
+    ledger = Ledger()
+    ledger.add([1, 2], Owner.PROMPT)
+    ledger.add([3, 4, 5], Owner.POLICY, [-0.1, -0.2, -0.3])
+    outcome = PICTURE if met else Failure("empty", "policy", "nothing found")
+    call = Call("search", "an owl", {"query": "owl"})
+    figure = Figure(call.to_json(), call, outcome)
+    document = Document((Text("Owls <script>alert(1)</script> hunt."), figure))
+    term = TermReport(1.0, reward, reward, "rule", "" if reward is not None else "the judge is down")
+    report = RewardReport(reward, {"image_count": term}, () if reward is not None else ("the judge is down",))
+    return Rollout(task, seed, 0, ledger, document, StopReason.END, report)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    pytest.importorskip("pyarrow", reason="pyarrow (extra 'train') is not installed")
+    tasks = [Task(f"Write about owl number {n}.", tools=("search",), image_count=1, id=f"t{n}") for n in range(6)]
+    write_episodes(tmp_path, "before", [rollout(task, 0.25, met=False) for task in tasks])
+    write_episodes(tmp_path, "after", [rollout(task, 0.75 if n else None, met=True) for n, task in enumerate(tasks)])
+    rows = [{"phase": "train", "step": step, "reward/mean": step / 10, "term/image_count": 0.5} for step in range(1, 4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "config.yaml").write_text("lr: 0.0002 # <b>\n")
+    return tmp_path
+
+
+def test_report_shows_figures_curves_and_documents(run: Path) -> None:
+    page = write_report(run).read_text()
+    assert "+0.500" in page  # reward 0.25 to 0.75 over the five tasks that both sides scored
+    assert "[+0.500, +0.500], 5 tasks" in page
+    assert "0 of 6" in page and "6 of 6" in page
+    assert "better" in page
+    assert page.count("<svg") == 2
+    assert page.count("data:image/png;base64") == 6
+    assert "nothing found" in page and "no score" in page and "lr: 0.0002" in page
+
+
+def test_report_is_one_file_that_loads_nothing(run: Path) -> None:
+    page = write_report(run).read_text()
+    assert "<script" not in page and "<link" not in page
+    assert "default-src 'none'" in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert not [path for path in run.iterdir() if path.name.startswith(".report")]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no run"):
+        write_report(tmp_path)
+
+
+def test_a_run_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert "0 training steps" in write_report(tmp_path).read_text()
+
+
+def test_document_page_escapes_the_question(tmp_path: Path) -> None:
+    page = write_document_page(tmp_path / "new" / "page.html", "<b>Why?</b>", Document((Text("*So.*"),)), "5 tokens")
+    assert "&lt;b&gt;Why?" in page.read_text()
+    assert "<em>So.</em>" in page.read_text()
