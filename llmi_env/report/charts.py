@@ -30,6 +30,6 @@ def line_chart(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[
         if len(series) > 1:
             axes.legend(frameon=False, fontsize=7)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]
