@@ -188,8 +188,9 @@ def _right_tool(call: Call, asked: str, question: str, sources: int, needs: Need
 
 
 def numbers(text: str) -> set[str]:
-    """Numbers in a text or program, as written, with a point for the decimals."""
-    return {number.replace(",", ".") for number in re.findall(r"(?<![\w.])\d+(?:[.,]\d+)?", text)}
+    """Numbers in a text or program, as written; a comma separates thousands in prose and items in a program."""
+    prose = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text) if not _PLOTTING.search(text) else text
+    return set(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", prose))
 
 
 def _natural(before: str, after: str) -> float:

@@ -32,6 +32,11 @@ _LEAD_IN = re.compile(
     r"|^\s*(?:sure|certainly|of course|absolutely|okay|ok)\b\s*[,!.:]|\bas an ai\b|\bi hope this helps\b|\bi (?:cannot|can't|am unable to)\b",
     re.IGNORECASE | re.MULTILINE,
 )
+_TO_THE_JUDGE = re.compile(
+    r"\b(?:ignore|disregard|forget)\b[^.!?\n]{0,30}\b(?:instructions?|rules|criteria)\b|\b(?:score|rating|grade|quality|relevance)\s*[:=]\s*\d"
+    r"|\b[45]\s*(?:out of|/)\s*5\b|\b(?:top|full|highest|maximum|perfect) (?:score|marks?|rating|grade)s?\b",
+    re.IGNORECASE,
+)
 _MARKUP = re.compile(
     r"```|</?(?:imgen|tool_call|think|image)>|!\[[^\]]*\]\(|\{\s*['\"](?:source|name)['\"]", re.IGNORECASE
 )
@@ -62,11 +67,13 @@ class TextTraits:
 def text_traits(text: str, question: str, meanings: Meanings) -> TextTraits:
     """Look at a text written for a question."""
     return TextTraits(
-        on_topic=(0.1 + 0.9 * ramp(meanings.near(text, question), 0.05, 0.55)) * _own_words(text, question),
+        on_topic=(0.05 + 0.95 * ramp(meanings.near(text, question), 0.05, 0.55)) * _own_words(text, question),
         order=_order(text),
         fresh=_fresh(text),
         length=ramp(len(words(text)), _SHORT, _LONG_ENOUGH),
-        clean=0.75 ** min(4, len(_LEAD_IN.findall(text))) * 0.6 ** min(4, len(_MARKUP.findall(text))),
+        clean=0.75 ** min(4, len(_LEAD_IN.findall(text)))
+        * 0.6 ** min(4, len(_MARKUP.findall(text)))
+        * 0.3 ** min(4, len(_TO_THE_JUDGE.findall(text))),
     )
 
 

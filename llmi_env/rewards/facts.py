@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -24,8 +25,9 @@ class Facts:
     Attributes:
         wanted: how many pictures, in LLM-I's code.
         calls: calls written, unreadable ones included.
-        rungs: how far each call came (see `CALL_LADDER`), those that the world failed left out.
+        rungs: how far each call came (see `CALL_LADDER`), those that the world failed left out; a blank picture is a failed call.
         valid_tools: tool of each call that could be carried out, whatever came of it.
+        useful_tools: the same without calls that brought a picture which is already there.
         succeeded_tools: tool of each call that brought a picture.
         pictures: pictures that came.
         usable: those of them that show something and are not there twice.
@@ -40,6 +42,7 @@ class Facts:
     calls: int
     rungs: tuple[str, ...]
     valid_tools: tuple[str, ...]
+    useful_tools: tuple[str, ...]
     succeeded_tools: tuple[str, ...]
     pictures: int
     usable: int
@@ -60,8 +63,17 @@ class Facts:
         return cls(
             wanted=wanted,
             calls=len(figures),
-            rungs=tuple(state for state in states if state != "world"),
+            rungs=tuple(
+                "failed" if figure.picture is not None and not shows_something(figure.picture) else state
+                for figure, state in zip(figures, states, strict=True)
+                if state != "world"
+            ),
             valid_tools=tuple(f.call.tool for f in figures if f.call is not None and is_valid(f)),
+            useful_tools=tuple(
+                f.call.tool
+                for at, f in enumerate(figures)
+                if f.call is not None and is_valid(f) and not _already_there(f, figures[:at])
+            ),
             succeeded_tools=tuple(f.call.tool for f in figures if f.call is not None and f.picture is not None),
             pictures=len(document.pictures),
             usable=len({picture.digest for picture in document.pictures if shows_something(picture)}),
@@ -101,6 +113,11 @@ def state_of(figure: Figure) -> str:
     if figure.call is None:
         return "malformed"
     return figure.failure.kind if figure.failure.kind in _NOT_VALID else "failed"
+
+
+def _already_there(figure: Figure, earlier: Sequence[Figure]) -> bool:
+    picture = figure.picture
+    return picture is not None and any(f.picture is not None and f.picture.digest == picture.digest for f in earlier)
 
 
 def shows_something(picture: Picture) -> bool:

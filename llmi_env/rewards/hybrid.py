@@ -214,8 +214,8 @@ class HybridReward:
         if name == "call_success":
             return call_success(facts.rungs) if facts.rungs else 1.0
         if task.tools:
-            return tool_choice(task.tools, facts.valid_tools, facts.calls, facts.budget)
-        within = min(len(facts.valid_tools), facts.budget) / facts.calls
+            return tool_choice(task.tools, facts.useful_tools, facts.calls, facts.budget)
+        within = min(len(facts.useful_tools), facts.budget) / facts.calls
         if self.spec.counting.free_choice is None:
             return within
         judged = raw.get(self.spec.counting.free_choice)
