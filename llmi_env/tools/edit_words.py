@@ -193,7 +193,7 @@ CAPTION_WRITTEN = re.compile(
 """The last resort: words without quotation marks."""
 
 AT_TOP = re.compile(
-    r"\b(?:at|on|along|across|near|to) (?:the |its )?(?:very )?(?:top|upper|head)\b|\babove\b", re.IGNORECASE
+    r"\b(?:at|on|in|along|across|near|to) (?:the |its )?(?:very )?(?:top|upper|head)\b|\babove\b", re.IGNORECASE
 )
 CAPTION_PLACE = re.compile(
     r"\b(?:(?:at|on|in|along|across|near|to|over) (?:the |its )?(?:very )?(?:top|bottom|upper|lower|head|foot)"
