@@ -109,11 +109,18 @@ class LLMIEnv(gym.Env[Observation, Any]):
             raise ConfigError(
                 f"no render mode {render_mode!r}{did_you_mean(str(render_mode), self.metadata['render_modes'])}"
             )
-        data = {"tasks": tasks, "tokenizer": tokenizer, "world": world, "reward": reward}
+        given: list[tuple[str, Any, Any]] = [
+            ("tasks", tasks, Sequence),
+            ("tokenizer", tokenizer, Tokenizer),
+            ("world", world, World),
+            ("reward", reward, HybridReward),
+        ]
         # What is data goes into the configuration; objects stand beside it.
-        for name, value in data.items():
+        for name, value, kind in given:
             if isinstance(value, str | Path | Mapping | WorldConfig):
                 overrides[name] = str(value) if isinstance(value, Path) else value
+            elif value is not None and not isinstance(value, kind):
+                raise ConfigError(f"{name} is a {kind.__name__} or names one, not {type(value).__name__}")
         self.config = load_config(config, **overrides)
         if isinstance(world, World) and not isinstance(world, str):
             self._handle = WorldHandle(world, self.config.services)
@@ -208,7 +215,8 @@ class LLMIEnv(gym.Env[Observation, Any]):
         else:
             requests = self._write(episode, action)
         self._over, self._why_over = True, "a step was interrupted; call reset"
-        self._handle.start(episode, requests)
+        if requests:
+            self._handle.start(episode)
         if self._feedback or episode.stop is not None:
             self._handle.finish(episode)
         observation = self._results(episode)

@@ -147,17 +147,16 @@ class WorldHandle:
             self._world = _pool.acquire(self._key, source, self._services) if isinstance(source, str) else source
         return self._world
 
-    def start(self, episode: Episode, requests: Iterable[CallRequest]) -> None:
-        """Start calls of the episode without waiting for them."""
-        from llmi_env.world.runtime import CallScheduler
-
+    def start(self, episode: Episode) -> None:
+        """Start the calls that the episode awaits and that do not run yet, without waiting for them."""
         world = self._current()
-        fresh = [request for request in requests if request.index not in self._started]
+        fresh = [request for index, request in episode.pending.items() if index not in self._started]
         if not fresh:
             return
+        from llmi_env.world.runtime import CallScheduler
+
         if self._calls is None:
             self._calls = CallScheduler(world)
-        calls = self._calls
         sources: dict[int, Outcome] = {}
         for request in fresh:
             # What an edit points at may have failed at once, or have come before a fork or a pickle.
@@ -165,7 +164,7 @@ class WorldHandle:
                 outcome = episode.figure(request.depends_on).outcome
                 if outcome is not None:
                     sources[request.depends_on] = outcome
-        portal().call(_start(calls, fresh, sources))
+        portal().call(_start(self._calls, fresh, sources))
         self._started.update(request.index for request in fresh)
 
     def finish(self, episode: Episode) -> None:
@@ -177,8 +176,7 @@ class WorldHandle:
         pending = episode.pending
         if not pending:
             return
-        self._current()
-        self.start(episode, pending.values())
+        self.start(episode)
         assert self._calls is not None
         outcomes = portal().call(self._calls.wait_all())
         for index in pending:

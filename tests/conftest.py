@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +72,12 @@ def bpe() -> Any:
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     return hf
+
+
+@pytest.fixture
+def local_runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of the test's own for the local World's helper, so that no helper of the user's is met (short: it holds a socket)."""
+    folder = Path(tempfile.mkdtemp(prefix="llmi-"))
+    monkeypatch.setenv("LLMI_RUNTIME_DIR", str(folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
