@@ -33,7 +33,7 @@ from llmi_env.world.protocol import Judgments, Unscored
 __all__ = ["ConnectionLost", "HttpWorld", "RemoteWorld"]
 
 _log = logging.getLogger(__name__)
-_LIMITS = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+_LIMITS = httpx.Limits(max_connections=512, max_keepalive_connections=64)
 
 _abandoned: list[Any] = []
 """Connections of a parent process, kept from being collected: closing them here would touch the parent's selector."""

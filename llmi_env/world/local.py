@@ -28,7 +28,6 @@ from typing import IO, Any
 import filelock
 import platformdirs
 
-import llmi_env
 from llmi_env.errors import WorldError
 from llmi_env.world import wire
 from llmi_env.world.config import WorldConfig
@@ -255,7 +254,7 @@ def identity_of(config: WorldConfig) -> str:
     """Names the helper that can serve `config` here: the same configuration, version, interpreter, folder and `LLMI_*` variables."""
     parts = {
         "config": config.digest(),
-        "version": llmi_env.__version__,
+        "version": wire.VERSION,
         "protocol": wire.PROTOCOL,
         "python": sys.executable,
         # relative paths in the configuration mean this folder

@@ -23,7 +23,6 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-import llmi_env
 from llmi_env.errors import LLMIError
 from llmi_env.world import wire
 from llmi_env.world.config import WorldConfig
@@ -87,7 +86,7 @@ def create_app(
         yield
         await served.aclose()
 
-    app = FastAPI(title="LLMI World", version=llmi_env.__version__, lifespan=lifespan)
+    app = FastAPI(title="LLMI World", version=wire.VERSION, lifespan=lifespan)
 
     @app.exception_handler(ValueError)
     async def unreadable(_: Request, error: ValueError) -> Response:
@@ -140,7 +139,7 @@ def create_app(
     @app.get("/health")
     async def health() -> Response:
         found = wire.Health(
-            version=llmi_env.__version__,
+            version=wire.VERSION,
             protocol=wire.PROTOCOL,
             config=served.config.digest(),
             tools=list(served.tool_names),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 from PIL import Image
@@ -21,6 +22,11 @@ from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture
 from llmi_env.errors import ConfigError, LLMIError
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+
+try:
+    VERSION = version("llmi-env")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    VERSION = "0"
 
 PROTOCOL = 1
 """Version of this format; a client and a service must agree on it."""
