@@ -34,6 +34,8 @@ __all__ = ["ConnectionLost", "HttpWorld", "RemoteWorld"]
 
 _log = logging.getLogger(__name__)
 _LIMITS = httpx.Limits(max_connections=512, max_keepalive_connections=64)
+_TELL_AFTER = 8.0
+"""Seconds without an answer after which the log says what is waited for."""
 
 _abandoned: list[Any] = []
 """Connections of a parent process, kept from being collected: closing them here would touch the parent's selector."""
@@ -192,6 +194,7 @@ class RemoteWorld:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _ask_once(self, method: str, path: str, body: bytes) -> bytes:
+        reminder = asyncio.get_running_loop().call_later(_TELL_AFTER, self._tell_wait, path)
         try:
             answer = await self._client().request(
                 method, path, content=body, headers={"content-type": "application/json"}
@@ -201,12 +204,17 @@ class RemoteWorld:
         except httpx.TransportError as error:
             _log.info("connection to %s lost (%s)", self._place, type(error).__name__)
             raise ConnectionLost(f"{type(error).__name__} {error}".strip()) from error
+        finally:
+            reminder.cancel()
         if answer.status_code == httpx.codes.OK:
             return answer.content
         if answer.status_code == httpx.codes.FAILED_DEPENDENCY:
             raise wire.ErrorReply.model_validate_json(answer.content).value()
         kind = Rejected if answer.is_client_error else ConnectionLost
         raise kind(f"the service answered {answer.status_code}: {answer.text[:300]}")
+
+    def _tell_wait(self, path: str) -> None:
+        _log.info("still waiting for %s at %s: the first use of a tool or judge loads its models", path, self._place)
 
     def _client(self) -> httpx.AsyncClient:
         self._check_process()
