@@ -50,16 +50,20 @@ def test_report_shows_figures_curves_and_documents(run: Path) -> None:
     page = write_report(run).read_text()
     assert "+0.500" in page  # reward 0.25 to 0.75 over the five tasks that both sides scored
     assert "[+0.500, +0.500], 5 tasks" in page
-    assert "0 of 6" in page and "6 of 6" in page
+    assert "0 of 6" in page
+    assert "6 of 6" in page
     assert "better" in page
     assert page.count("<svg") == 2
     assert page.count("data:image/png;base64") == 6
-    assert "nothing found" in page and "no score" in page and "lr: 0.0002" in page
+    assert "nothing found" in page
+    assert "no score" in page
+    assert "lr: 0.0002" in page
 
 
 def test_report_is_one_file_that_loads_nothing(run: Path) -> None:
     page = write_report(run).read_text()
-    assert "<script" not in page and "<link" not in page
+    assert "<script" not in page
+    assert "<link" not in page
     assert "default-src 'none'" in page
     assert "http://" not in page.replace("http://www.w3.org/", "")
     assert not [path for path in run.iterdir() if path.name.startswith(".report")]
