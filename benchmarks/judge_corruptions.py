@@ -40,7 +40,7 @@ Corruption = Callable[[Sample, Sample, random.Random], Document | None]
 
 
 def make_call(tool: str, description: str, wish: str) -> Call:
-    return Call(tool, description, {PARAM[tool]: wish} | ({"img_index": 0} if tool == "edit" else {}))
+    return Call(tool, description, {PARAM.get(tool, "prompt"): wish} | ({"img_index": 0} if tool == "edit" else {}))
 
 
 def make_figure(tool: str, description: str, wish: str, picture: Picture | None) -> Figure:

@@ -10,6 +10,7 @@ move a score.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmi_env.document import Document, Figure, Picture, Text
-from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.call_proxy import NeedTable, call_traits
 from llmi_env.judges.image_proxy import PixelTraits, evidence, fit_to_question, fit_to_text, pixel_traits
 from llmi_env.judges.relevance import Embed, Meanings
@@ -41,6 +42,10 @@ class EmbeddedJudge:
     Args:
         terms: which terms to score; all by default.
         embed: texts to unit vectors; MiniLM (`llmi_env.embeddings`) by default, loaded on the first document.
+
+    Raises:
+        ConfigError: for a term that it does not know.
+        MissingExtra, AssetError: when what it stands on is not installed.
     """
 
     version = VERSION
@@ -54,6 +59,9 @@ class EmbeddedJudge:
             if term not in TERMS:
                 raise ConfigError(f"embedded judge: no term {term!r}{did_you_mean(term, TERMS)}")
         self._terms = tuple(dict.fromkeys(terms))
+        if embed is None:
+            _check_installed()
+        self._embed = embed
         self._meanings = Meanings(embed or _minilm)
         self._needs = NeedTable(self._meanings)
         self._pixels: OrderedDict[str, PixelTraits] = OrderedDict()
@@ -69,11 +77,18 @@ class EmbeddedJudge:
         return await asyncio.to_thread(self.judge, document, task)
 
     async def aclose(self) -> None:
-        """Forget what was cached."""
+        """Forget what was cached; the embedding model belongs to the process."""
         with self._lock:
             self._pixels.clear()
-            self._meanings = Meanings(self._meanings.embed)
-            self._needs = NeedTable(self._meanings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as its options: locks and caches stay behind."""
+        return type(self), (self._terms, self._embed)
+
+    def prepare(self) -> None:
+        """Load the embedding model and the example needs now, not on the first document."""
+        with self._lock:
+            self._needs.probabilities("a picture")
 
     def judge(self, document: Document, task: Task) -> dict[str, Judgment]:
         """The same, blocking."""
@@ -181,8 +196,17 @@ def _worst_weighted(values: Sequence[float]) -> float:
     return 0.5 * sum(values) / len(values) + 0.5 * min(values)
 
 
+def _check_installed() -> None:
+    """Say at once what is missing, rather than leave every document unscored; imports nothing heavy."""
+    from llmi_env.embeddings import model_folder
+
+    for module in ("torch", "transformers", "skimage"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra("the embedded judge", "offline", module)
+    model_folder()
+
+
 def _minilm(texts: Sequence[str]) -> NDArray[np.float32]:
     from llmi_env.embeddings import embed
 
-    vectors: Any = embed(list(texts))
-    return np.asarray(vectors, dtype=np.float32)
+    return embed(texts)

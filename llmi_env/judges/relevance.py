@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Texts to unit vectors, shape (N, 384)."""
 
-_CACHED = 4096
 _EMBEDDED_CHARACTERS = 2000
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
@@ -42,31 +39,23 @@ VAGUE_WORDS = word_set(
 
 
 class Meanings:
-    """Text embeddings, each text on its own (so that what it is scored with cannot move a score), the last few thousand kept."""
+    """Texts as unit vectors.
 
-    def __init__(self, embed: Embed, cached: int = _CACHED) -> None:
-        self.embed = embed
-        self._cached = cached
-        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._lock = threading.Lock()
+    Each text is embedded on its own, so that the company it is in cannot move a score; the embedder remembers the last few thousand.
+    """
+
+    def __init__(self, embed: Embed) -> None:
+        self._embed = embed
 
     def __call__(self, text: str) -> NDArray[np.float32]:
-        """The unit vector of a text, shape (384,); zeros for a blank one."""
+        """The unit vector of a text, shape (384,)."""
         key = " ".join(text.split())[:_EMBEDDED_CHARACTERS]
-        with self._lock:
-            if key in self._vectors:
-                self._vectors.move_to_end(key)
-                return self._vectors[key]
-            vector = np.asarray(self.embed([key if key else "."])[0], dtype=np.float32)
-            if not key:
-                vector = np.zeros_like(vector)
-            self._vectors[key] = vector
-            if len(self._vectors) > self._cached:
-                self._vectors.popitem(last=False)
-            return vector
+        return np.asarray(self._embed([key])[0], dtype=np.float32)
 
     def near(self, one: str, other: str) -> float:
-        """Cosine of two texts, in [-1, 1]."""
+        """Cosine of two texts, in [-1, 1]; 0 where one is blank."""
+        if not one.strip() or not other.strip():
+            return 0.0
         return float(self(one) @ self(other))
 
 

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import pickle
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from benchmarks.judge_corruptions import CORRUPTIONS, make_figure
+from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
+from llmi_env.embeddings import available
+from llmi_env.errors import ConfigError, MissingExtra
+from llmi_env.judges.base import Judge
+from llmi_env.judges.embedded import TERMS, EmbeddedJudge
+from llmi_env.judges.image_proxy import pixel_traits
+from llmi_env.task import Task
+from llmi_env.world.protocol import Scored
+from tests.judging import judge, samples
+
+needs_model = pytest.mark.skipif(not available(), reason="the text-embedding model is not installed")
+OWLS = Task("Write about owls, with a photo.", tools=("search",))
+
+
+def words_as_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+    """A stand-in for MiniLM: texts with the same words are near."""
+    rows = np.full((len(texts), 384), 1e-6, dtype=np.float32)
+    for row, text in zip(rows, texts, strict=True):
+        for word in text.lower().split():
+            row[sum(map(ord, word.strip(".,"))) % 384] += 1
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def scores(document: Document, task: Task = OWLS, embed: bool = False) -> dict[str, float]:
+    one = EmbeddedJudge(embed=words_as_vectors) if not embed else judge()
+    found = one.judge(document, task)
+    assert all(isinstance(judgment, Scored) for judgment in found.values())
+    return {term: judgment.score for term, judgment in found.items() if isinstance(judgment, Scored)}
+
+
+# ---------------------------------------------------------------------------------------------------------------- contract
+
+
+def test_it_is_a_judge_and_says_that_its_scores_are_proxies() -> None:
+    one = EmbeddedJudge(embed=words_as_vectors)
+    assert isinstance(one, Judge)
+    assert one.terms == TERMS
+    found = asyncio.run(one(Document((Text("Owls hunt at night."),)), OWLS))
+    assert tuple(found) == TERMS
+    assert all(isinstance(j, Scored) and j.rationale.startswith("proxy") for j in found.values())
+    asyncio.run(one.aclose())
+    asyncio.run(one.aclose())
+
+
+def test_terms_can_be_chosen_and_are_checked() -> None:
+    assert tuple(EmbeddedJudge(["image_quality"], words_as_vectors).judge(Document(), OWLS)) == ("image_quality",)
+    with pytest.raises(ConfigError, match="did you mean 'text_quality'"):
+        EmbeddedJudge(["text_qualty"], words_as_vectors)
+    for empty in ((), "text_quality"):
+        with pytest.raises(ConfigError, match="at least one of"):
+            EmbeddedJudge(empty, words_as_vectors)
+
+
+def test_what_is_not_installed_is_told_on_making(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "torch" else found(name, *more)
+    )
+    with pytest.raises(MissingExtra, match="offline"):
+        EmbeddedJudge()
+
+
+def test_it_pickles_without_its_caches() -> None:
+    one = EmbeddedJudge(["image_quality"], words_as_vectors)
+    one.judge(samples()[0].document, OWLS)
+    copy = pickle.loads(pickle.dumps(one))
+    assert copy.terms == ("image_quality",)
+    assert copy.judge(samples()[0].document, OWLS) == one.judge(samples()[0].document, OWLS)
+
+
+@needs_model
+def test_company_and_order_do_not_move_a_score() -> None:
+    chosen = samples()[:4]
+
+    async def together() -> list[object]:
+        return list(await asyncio.gather(*(judge()(s.document, s.task) for s in chosen)))
+
+    alone = [EmbeddedJudge().judge(s.document, s.task) for s in reversed(chosen)]
+    assert asyncio.run(together()) == alone[::-1]
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        (),
+        (Text(" \n"),),
+        (Text("\x00\ud7ff \U0001f989 ```"),),
+        (Text("猫头鹰在夜间捕猎。它们的听觉很好。"),),
+        (Text("a" * 50_000),),
+        (Figure("", None, Failure.of("", "malformed", "empty"), closed=False),),
+        (make_figure("code", "", "plt.bar([1, 2", None),),
+        (make_figure("search", "", "", Picture(Image.new("1", (1, 1)), Provenance("test"))),),
+        (make_figure("map", "a map", "Rome", Picture(Image.new("RGBA", (40, 40)), Provenance("test"))),),
+        (make_figure("edit", "x", "y", Picture(Image.new("P", (9, 900)), Provenance("test"))),),
+    ],
+)
+def test_whatever_a_policy_writes_is_scored(blocks: tuple[Text | Figure, ...]) -> None:
+    assert all(1 <= score <= 5 for score in scores(Document(blocks)).values())
+
+
+# ------------------------------------------------------------------------------------------------------------------ traits
+
+
+def test_no_call_is_no_fault_and_an_unreadable_one_is() -> None:
+    assert scores(Document((Text("Owls hunt."),)))["call_quality"] == 5
+    broken = Figure("{", None, Failure.of("", "malformed", "no"))
+    assert scores(Document((Text("Owls hunt."), broken)))["call_quality"] == 1
+
+
+def _photo() -> Image.Image:
+    image = samples()[1].document.pictures[0].image
+    return image.convert("RGB")
+
+
+def _quality(image: Image.Image) -> float:
+    return pixel_traits(Picture(image, Provenance("test"))).value
+
+
+def test_good_pictures_of_any_kind_are_good_to_look_at() -> None:
+    chart = Image.new("RGB", (320, 240), "white")
+    chart.paste("navy", (40, 60, 90, 220))
+    chart.paste("navy", (120, 120, 170, 220))
+    assert _quality(_photo()) > 0.9
+    assert _quality(chart) > 0.4
+    assert _quality(_photo().convert("L")) > 0.9
+    assert _quality(_photo().resize((64, 64), Image.Resampling.LANCZOS)) > 0.8
+
+
+@pytest.mark.parametrize("spoilt", ["blank", "tiny", "blurred", "transparent"])
+def test_spoilt_pictures_are_not(spoilt: str) -> None:
+    image = {
+        "blank": Image.new("RGB", (320, 240), "black"),
+        "tiny": _photo().resize((12, 12)),
+        "blurred": _photo().filter(ImageFilter.GaussianBlur(9)),
+        "transparent": Image.new("RGBA", (320, 240), (200, 30, 30, 0)),
+    }[spoilt]
+    assert _quality(image) < 0.25
+
+
+@needs_model
+def test_the_right_tool_is_told_by_example() -> None:
+    def call_score(tool: str, description: str, wish: str, question: str) -> float:
+        told = Document(
+            (Text("Something is told here. "), make_figure(tool, description, wish, None), Text(" And more."))
+        )
+        return scores(told, Task(question), embed=True)["call_quality"]
+
+    for question, description, right in (
+        ("Tell me about lighthouses with a real photo.", "a lighthouse on a cliff", "search"),
+        ("Invent a friendly monster and illustrate it.", "a friendly blue monster with three eyes", "diffusion"),
+    ):
+        by_tool = {tool: call_score(tool, description, description, question) for tool in ("search", "diffusion")}
+        assert max(by_tool, key=lambda tool: by_tool[tool]) == right
+    assert (
+        call_score("edit", "the photo in grayscale", "make it grayscale", "Tell me about owls.") < 2
+    )  # nothing to edit
+
+
+@needs_model
+@pytest.mark.parametrize(
+    ("term", "corruption"), [(term, name) for term, corruptions in CORRUPTIONS.items() for name in corruptions]
+)
+def test_originals_rank_above_corruptions(term: str, corruption: str) -> None:
+    """On the tuning documents; the held-out figures stand in `benchmarks/results/judge_proxies.md`."""
+    chosen, wins, pairs = samples(), 0, 0
+    for index, sample in enumerate(chosen):
+        if pairs == 5:
+            break
+        rng = random.Random(index)
+        for other in rng.sample([s for s in chosen if s is not sample], 8):
+            worse = CORRUPTIONS[term][corruption](sample, other, rng)
+            if worse is not None and worse != sample.document:
+                wins += (
+                    scores(sample.document, sample.task, embed=True)[term]
+                    > scores(worse, sample.task, embed=True)[term]
+                )
+                pairs += 1
+                break
+    assert pairs >= 4
+    assert wins >= 0.7 * pairs
