@@ -12,38 +12,9 @@ from llmi_env.calls import Call
 from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
 from llmi_env.report.document_html import document_html, text_html
 
-ALLOWED = {
-    "p",
-    "br",
-    "hr",
-    "em",
-    "strong",
-    "s",
-    "code",
-    "pre",
-    "blockquote",
-    "ul",
-    "ol",
-    "li",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "table",
-    "thead",
-    "tbody",
-    "tr",
-    "th",
-    "td",
-    "figure",
-    "img",
-    "figcaption",
-    "details",
-    "summary",
-    "small",
-}
+TEXT_TAGS = "p br hr em strong s code pre blockquote ul ol li h1 h2 h3 h4 h5 h6 table thead tbody tr th td"
+FIGURE_TAGS = "figure img figcaption details summary small"
+ALLOWED = {*TEXT_TAGS.split(), *FIGURE_TAGS.split()}
 
 
 class _Elements(HTMLParser):
