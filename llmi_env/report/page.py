@@ -19,14 +19,16 @@ from llmi_env.store import read_episodes
 
 _SHOWN = 16
 _CHARTS = (
-    ("reward", ("reward/mean",), ""),
-    ("tool accuracy", ("tools/accuracy",), ""),
-    ("reward by term (weighted share not applied)", ("term/",), ""),
-    ("KL to the start, clip fraction", ("loss/kl", "loss/clip_fraction"), ""),
-    ("entropy", ("loss/entropy",), "nats a token"),
-    ("length", ("length/mean",), "tokens"),
-    ("where the time went", ("time/",), "seconds"),
-    ("speed", ("speed/",), "tokens a second"),
+    ("reward", ("reward",), ""),
+    ("tool accuracy", ("tool_accuracy",), ""),
+    ("reward by term (gates applied, weights not)", ("terms/",), ""),
+    ("tool accuracy by tool", ("tool_accuracy_by_tool/",), ""),
+    ("KL to the start", ("kl",), "nats a token"),
+    ("clip fraction", ("clip_fraction",), ""),
+    ("entropy", ("entropy",), "nats a token"),
+    ("length", ("length",), "tokens"),
+    ("where the time went", ("seconds/",), "seconds"),
+    ("sampling speed", ("tokens_per_second",), "tokens a second"),
 )
 
 
@@ -47,7 +49,9 @@ def write_report(run: Path) -> Path:
     metrics_file = run / "metrics.jsonl"
     if not metrics_file.is_file():
         raise ConfigError(f"{run} holds no run: there is no metrics.jsonl in it. A run folder is made by 'llmi train'")
-    metrics = [json.loads(line) for line in metrics_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    metrics = [
+        _flat(json.loads(line)) for line in metrics_file.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
     config_file = run / "config.yaml"
     before, after = _paired(_episodes(run, "before"), _episodes(run, "after"))
     steps = [row for row in metrics if row.get("phase", "train") == "train"]
@@ -66,6 +70,14 @@ def write_report(run: Path) -> Path:
 
 
 # ------------------------------------------------------------------------------------------------------------ content
+
+
+def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested figures by path: `{"terms": {"a": 1}}` becomes `{"terms/a": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        flat.update(_flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
 
 
 def _episodes(run: Path, phase: str) -> list[Rollout]:

@@ -40,7 +40,9 @@ def run(tmp_path: Path) -> Path:
     tasks = [Task(f"Write about owl number {n}.", tools=("search",), image_count=1, id=f"t{n}") for n in range(6)]
     write_episodes(tmp_path, "before", [rollout(task, 0.25, met=False) for task in tasks])
     write_episodes(tmp_path, "after", [rollout(task, 0.75 if n else None, met=True) for n, task in enumerate(tasks)])
-    rows = [{"phase": "train", "step": step, "reward/mean": step / 10, "term/image_count": 0.5} for step in range(1, 4)]
+    rows = [
+        {"phase": "train", "step": step, "reward": step / 10, "terms": {"image_count": 0.5}} for step in range(1, 4)
+    ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "config.yaml").write_text("lr: 0.0002 # <b>\n")
     return tmp_path
