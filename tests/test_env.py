@@ -639,6 +639,25 @@ def _make_in_process() -> gym.Env[Any, Any]:
     )
 
 
+def test_gymnasiums_own_vectorisation_by_name(tasks: list[Task]) -> None:
+    envs = gym.make_vec(
+        "LLMI-v0",
+        num_envs=2,
+        vectorization_mode="sync",
+        config="rules",
+        tasks=tasks,
+        world="in_process",
+        services=simulated_config(),
+        action_mode="document",
+    )
+    _, infos = envs.reset(seed=0)
+    assert len(infos["task_id"]) == 2
+    _, reward, terminated, _, infos = envs.step((SEARCH, "Owls."))
+    envs.close()
+    assert terminated.all()
+    assert [report.total for report in infos["report"]] == reward.tolist()
+
+
 def _run(envs: gym.vector.VectorEnv[Any, Any, Any]) -> list[Any]:
     found: list[Any] = [envs.reset(seed=3)]
     for actions in (("Owls. " + SEARCH, "Bees."), (" fly." + END, DIFFUSION), ("ignored", "more" + END)):
@@ -652,8 +671,15 @@ def one_process() -> list[Any]:
     return _run(gym.vector.SyncVectorEnv([_make_in_process] * 2))
 
 
-@pytest.mark.parametrize("shared_memory", [True, False], ids=["shared", "pipes"])
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("context", "shared_memory"),
+    [
+        ("fork", True),
+        ("fork", False),
+        pytest.param("spawn", True, marks=pytest.mark.slow),
+        pytest.param("spawn", False, marks=pytest.mark.slow),
+    ],
+)
 def test_vector_environments_give_the_trajectories_of_one_process(
     local_runtime: Any, one_process: list[Any], context: str, shared_memory: bool
 ) -> None:

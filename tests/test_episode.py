@@ -212,19 +212,19 @@ def test_random_streams_never_raise() -> None:
 @pytest.mark.slow
 def test_a_hundred_thousand_random_and_mutated_streams_never_raise_within_thirty_seconds() -> None:
     dice = random.Random(2026)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(100_000):
         _drive(dice)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_the_cost_of_writing_is_linear() -> None:
     def seconds(pieces: int) -> float:
         episode = Episode(TASK, Limits(characters=10**7))
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(pieces):
             episode.write("owl <")
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(1000)
     assert min(seconds(40_000) for _ in range(3)) < 12 * min(seconds(8000) for _ in range(3))
