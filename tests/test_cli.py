@@ -1,0 +1,98 @@
+"""The command line: teaches by `--help`, and shows our errors as one line with what to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from llmi_env.cli import _run_folder, app
+from llmi_env.errors import ConfigError
+
+runner = CliRunner()
+
+
+def llmi(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "llmi_env.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "taught"),
+    [
+        ((), "prepare"),
+        (("train",), "Example: llmi train quickstart"),
+        (("write",), "owls"),
+        (("report",), "run folder"),
+        (("tools", "search"), "Example: llmi tools search"),
+        (("corpus", "add"), "Captions"),
+        (("prepare",), "asset"),
+    ],
+)
+def test_help_teaches(arguments: tuple[str, ...], taught: str) -> None:
+    result = runner.invoke(app, [*arguments, "--help"])
+    assert result.exit_code == 0
+    assert taught in " ".join(result.output.split())
+
+
+def test_tools_are_listed_with_a_call_each() -> None:
+    output = runner.invoke(app, ["tools", "list"]).output
+    for tool in ("search", "diffusion", "code", "edit"):
+        assert f'"source": "{tool}"' in output
+
+
+def test_an_unknown_recipe_is_one_line_with_a_guess(tmp_path: Path) -> None:
+    result = llmi("train", "quickstrat", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "did you mean 'quickstart'" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_option_of_a_recipe_is_named(tmp_path: Path) -> None:
+    result = llmi("train", "quickstart", "stepz=4", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "did you mean 'steps'" in " ".join(result.stderr.split())
+
+
+def test_edit_without_a_picture_says_which_option(tmp_path: Path) -> None:
+    result = llmi("tools", "edit", "blur it", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "--image" in result.stderr
+
+
+def test_edit_by_hand_keeps_the_picture(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "in.png")
+    result = llmi("tools", "edit", "rotate 90 degrees clockwise", "-i", "in.png", "-o", "out.png", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.size == (20, 40)
+
+
+def test_a_refused_edit_says_what_can_be_done(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "in.png")
+    result = llmi("tools", "edit", "add a dragon", "-i", "in.png", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "refused" in result.stderr
+    assert "grayscale" in result.stderr
+
+
+def test_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    result = llmi("report", "nowhere", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "llmi train" in result.stderr
+
+
+def test_run_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _run_folder("quickstart", resume=False) == Path("runs/quickstart")
+    Path("runs/quickstart").mkdir(parents=True)
+    assert _run_folder("quickstart", resume=False) == Path("runs/quickstart-2")
+    assert _run_folder("quickstart", resume=True) == Path("runs/quickstart")
+    with pytest.raises(ConfigError, match="no run of 'other'"):
+        _run_folder("other", resume=True)

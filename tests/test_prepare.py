@@ -1,0 +1,81 @@
+"""`llmi prepare`: says what is there, checks assets, builds what is missing, and asks for what it cannot."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from llmi_env import prepare
+from llmi_env.errors import AssetError
+
+
+def console() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, width=200), out
+
+
+def test_the_manifest_is_current() -> None:
+    script = Path(__file__).parent.parent / "scripts" / "build_manifest.py"
+    if not script.exists():
+        pytest.skip("scripts/ is not shipped with the package")
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_asset_folder_names_source_author_and_licence() -> None:
+    import json
+
+    manifest = json.loads((prepare._assets() / "manifest.json").read_text())
+    folders = {name.split("/")[0] for name in manifest["sha256"]}
+    assert folders == set(manifest["folders"])
+    assert all(about.keys() >= {"source", "author", "licence"} for about in manifest["folders"].values())
+
+
+def test_steps_that_are_ready_are_left_alone_and_missing_ones_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    steps = [
+        prepare.Step("there", lambda: True, lambda _: built.append("there")),
+        prepare.Step("absent", lambda: False, lambda _: built.append("absent")),
+    ]
+    monkeypatch.setattr(prepare, "steps", lambda: iter(steps))
+    shown, out = console()
+    assert not prepare.prepare(shown, check_only=True)
+    assert built == []
+    assert "missing" in out.getvalue()
+    assert prepare.prepare(shown)
+    assert built == ["absent"]
+
+
+def test_a_failed_step_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def fail(_: Console) -> None:
+        raise AssetError("asset x is corrupt; reinstall")
+
+    steps = [
+        prepare.Step("bad", lambda: False, fail),
+        prepare.Step("next", lambda: False, lambda _: built.append("next")),
+    ]
+    monkeypatch.setattr(prepare, "steps", lambda: iter(steps))
+    shown, out = console()
+    assert not prepare.prepare(shown)
+    assert "asset x is corrupt; reinstall" in out.getvalue()
+    assert built == ["next"]
+
+
+def test_a_corrupt_asset_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "train.jsonl").write_text("changed")
+    (tmp_path / "manifest.json").write_text('{"sha256": {"tasks/train.jsonl": "00"}}')
+    monkeypatch.setattr(prepare, "_assets", lambda: tmp_path)
+    monkeypatch.setenv("LLMI_CACHE_DIR", str(tmp_path / "cache"))
+    assert not prepare._assets_checked()
+    with pytest.raises(AssetError, match=r"tasks/train\.jsonl is corrupt"):
+        prepare._check_assets(console()[0])
+    (tmp_path / "tasks" / "train.jsonl").unlink()
+    with pytest.raises(AssetError, match=r"tasks/train\.jsonl is missing"):
+        prepare._check_assets(console()[0])
+    assert not prepare._assets_checked()
