@@ -46,7 +46,7 @@ Observation = dict[str, Any]
 
 # A chunk may overshoot the limit of characters, which then cuts it; one that could not be meant seriously is refused.
 _CHUNK_BYTES_PER_CHARACTER = 16
-_MAX_IMAGES = 64
+_INPUT_PICTURES = 32
 _NOT_CARRIED = re.compile("[\0\ud800-\udfff]")
 
 
@@ -248,7 +248,7 @@ class LLMIEnv(gym.Env[Observation, Any]):
         limits = self.config.limits
         parts: dict[str, spaces.Space[Any]] = {
             "text": UnicodeText(1024 * limits.observation_kib),
-            "images": ImageList(_MAX_IMAGES, 1024 * limits.picture_kib),
+            "images": ImageList(limits.pictures + _INPUT_PICTURES, 1024 * limits.picture_kib),
             "event": spaces.Discrete(len(Event)),
         }
         if self.tokenizer is not None:

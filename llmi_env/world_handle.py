@@ -194,7 +194,7 @@ class WorldHandle:
         """Cancel the calls in flight; a new episode may begin."""
         calls, self._calls, self._started = self._calls, None, set()
         if calls is not None and self._pid == os.getpid():
-            portal().call(calls.__aexit__(None, None, None))
+            portal().call(_cancel(calls))
 
     def close(self) -> None:
         """Cancel the calls in flight and let the World go; used again, the handle opens it again."""
@@ -203,6 +203,10 @@ class WorldHandle:
             if self._world is not None and isinstance(self._source, str):
                 _pool.release(self._key, self._world)
         self._drop()
+
+    def __deepcopy__(self, memo: Any) -> WorldHandle:
+        # A World given as an object may hold models: copies of an environment share it.
+        return WorldHandle(self._source, self._services)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_source": self._source, "_services": self._services, "_key": self._key}
@@ -217,3 +221,8 @@ async def _start(calls: CallScheduler, requests: Iterable[CallRequest], sources:
         calls.settle(index, outcome)
     for request in requests:
         calls.start(request)
+
+
+async def _cancel(calls: CallScheduler) -> None:
+    async with calls:
+        pass

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
 from PIL import Image
 
@@ -444,7 +445,6 @@ class TestCopies:
     def test_in_the_middle_with_calls_in_flight(
         self, make: Callable[..., LLMIEnv], make_world: MakeWorld, mode: str, copied: Callable[[LLMIEnv], LLMIEnv]
     ) -> None:
-        # The tools given as objects are copied with the World, as a process of its own would make them again.
         env = make(action_mode=mode, world=make_world(search={"latency": 0.3}))
         env.reset(seed=1, options={"task": "owls"})
         head = f"Owls {SEARCH} 日"
@@ -656,6 +656,28 @@ def test_gymnasiums_own_vectorisation_by_name(tasks: list[Task]) -> None:
     envs.close()
     assert terminated.all()
     assert [report.total for report in infos["report"]] == reward.tolist()
+
+
+@pytest.mark.parametrize("autoreset", list(AutoresetMode))
+def test_autoreset_modes(autoreset: AutoresetMode) -> None:
+    envs = gym.vector.SyncVectorEnv([_make_in_process] * 2, autoreset_mode=autoreset)
+    envs.reset(seed=0)
+    observations, reward, terminated, _, infos = envs.step(("Owls." + END, "Bees."))
+    assert terminated.tolist() == [True, False]
+    assert reward[0] > 0
+    last = infos["final_info"] if autoreset is AutoresetMode.SAME_STEP else infos
+    assert last["stop"][0] == "end"
+    event = Event.PROMPT if autoreset is AutoresetMode.SAME_STEP else Event.END
+    assert observations["event"].tolist() == [event, Event.NOTHING]
+    if autoreset is AutoresetMode.DISABLED:
+        observations, _ = envs.reset(options={"reset_mask": np.array([True, False])})
+        assert observations["event"].tolist() == [Event.PROMPT, Event.NOTHING]
+    else:
+        observations, reward, *_ = envs.step(("more", "more"))
+        wanted = Event.PROMPT if autoreset is AutoresetMode.NEXT_STEP else Event.NOTHING
+        assert observations["event"].tolist() == [wanted, Event.NOTHING]
+        assert reward.tolist() == [0.0, 0.0]
+    envs.close()
 
 
 def _run(envs: gym.vector.VectorEnv[Any, Any, Any]) -> list[Any]:
