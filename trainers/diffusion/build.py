@@ -25,20 +25,18 @@ from trainers.diffusion.scenes import COLOURS, SCENES, plain
 logger = logging.getLogger(__name__)
 
 KIND_SHARES = {
-    "plain": 0.45,
-    "colour": 0.18,
-    "place": 0.20,
-    "background": 0.05,
-    "several": 0.05,
+    "plain": 0.42,
+    "colour": 0.19,
+    "place": 0.24,
+    "background": 0.06,
+    "several": 0.03,
     "scene": 0.02,
-    "colour_place": 0.05,
+    "colour_place": 0.04,
 }
 """How often each kind is drawn in training."""
 KIND_COUNTS = {"colour": 4500, "place": 8000, "background": 2000, "several": 2500, "scene": 320, "colour_place": 2500}
 """How many composed pictures are made; every icon gives two plain ones."""
 PLAIN_CAPTIONS = 9
-COMMON_WEIGHT = 3.0
-"""How much more often a common subject is drawn than another."""
 _COMPOSABLE = {"nature", "food", "travel", "activity", "object"}
 
 
@@ -70,13 +68,8 @@ def _samples(icons: list[Icon], masters: NDArray[np.uint8], rng: np.random.Gener
     pictures = [Image.fromarray(master, "RGBA") for master in masters]
     for icon, picture in zip(icons, pictures, strict=True):
         for _ in range(2):
-            weight = COMMON_WEIGHT if icon.common else 1.0
-            yield Sample(
-                "plain",
-                say.plain_captions(icon, rng, PLAIN_CAPTIONS),
-                compose.finish(compose.on_white(picture, rng)),
-                weight,
-            )
+            said = say.plain_captions(icon, rng, PLAIN_CAPTIONS)
+            yield Sample("plain", said, compose.finish(compose.on_white(picture, rng)), icon.weight)
     chooser = _Chooser(icons, masters, rng)
     scenes = list(SCENES.values())
     colours = list(COLOURS)
@@ -122,13 +115,13 @@ def _samples(icons: list[Icon], masters: NDArray[np.uint8], rng: np.random.Gener
 
 
 class _Chooser:
-    """Draws icons that can be composed: cut-out objects, common ones more often; faces, people and icons that fill
+    """Draws icons that can be composed: cut-out objects, by weight; faces, people and icons that fill
     their square less or never.
     """
 
     def __init__(self, icons: list[Icon], masters: NDArray[np.uint8], rng: np.random.Generator) -> None:
         filled = (masters[..., 3] > 128).mean((1, 2))
-        weights = np.array([COMMON_WEIGHT if icon.common else 1.0 for icon in icons])
+        weights = np.array([icon.weight for icon in icons])
         weights *= [1.0 if icon.group in _COMPOSABLE else 0.25 if icon.group == "person" else 0.4 for icon in icons]
         weights[filled > 0.86] = 0
         self._shares = weights / weights.sum()
