@@ -20,7 +20,7 @@ class CodeConfig:
     workers: int = 2
     """Charts drawn at the same time, each by a warm worker of about 130 MiB."""
     timeout: float = 10.0
-    """Wall-clock seconds one chart may take."""
+    """Seconds one chart may take; waiting for a CPU that others keep busy is not counted, up to three times as much."""
     memory_mib: float = 1024
     """Memory the code may take beyond that of the warm libraries."""
     disk_mib: float = 64

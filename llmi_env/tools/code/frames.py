@@ -36,6 +36,8 @@ ANSWER_HEADER = struct.Struct("!I")
 
 MAX_HEAD = 64 * 1024
 MAX_PAYLOAD = 16 * 1024 * 1024
+BUSY_FACTOR = 3.0
+"""How often a chart's time may be given again, at most, to one that waited for a busy CPU."""
 
 
 class Kind(enum.IntEnum):

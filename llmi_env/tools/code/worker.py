@@ -23,7 +23,7 @@ from typing import IO, Any
 from llmi_env.errors import ToolUnavailable
 from llmi_env.tools.code import scratch
 from llmi_env.tools.code.config import MIB, CodeConfig
-from llmi_env.tools.code.frames import FrameError, Kind, read_frame, write_frame
+from llmi_env.tools.code.frames import BUSY_FACTOR, FrameError, Kind, read_frame, write_frame
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class Worker:
     def run(self, job: Job) -> Answer:
         """Run one job to its end. Raises `WorkerDied`."""
         self.calls += 1
-        deadline = time.monotonic() + self.config.timeout + _GRACE
+        deadline = time.monotonic() + (1 + BUSY_FACTOR) * self.config.timeout + _GRACE
         answer, text = bytearray(), bytearray()
         try:
             with self._write_lock:

@@ -14,6 +14,9 @@ from llmi_env.document import Picture
 from llmi_env.errors import CodeRaised, LimitExceeded, NothingFound, ToolError
 from tests.tools.code.conftest import SECRET, SECRET_NAME, Draw
 
+# One process runs them all, so that the warm workers are started once.
+pytestmark = pytest.mark.xdist_group("code")
+
 CLEAN = "plt.plot(np.random.rand(5)); plt.title('clean')"
 
 
@@ -120,8 +123,9 @@ while scanned < 60_000_000 and libc.mincore(ctypes.c_void_p(address), page, mapp
         start = data.find(b'I-CANARY-', start + 1)
     scanned += page; address -= page
 """
-    answer = told(tight, "f'{found} {scanned > 5_000_000}'", scan)
-    assert answer == "0 True"
+    assert told(tight, "f'{found} {scanned > 5_000_000}'", scan) == "0 True"
+    here = "marker = 'LLMI-CANARY-' + '0123456789' * 200\nkept = [marker.encode() + bytes(9) for _ in range(50)]\n"
+    assert int(told(tight, "found", here + scan)) > 0, "the scan would have found it"
 
 
 # ---------------------------------------------------------------- network, processes, signals

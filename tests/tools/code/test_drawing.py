@@ -7,6 +7,9 @@ import pytest
 from llmi_env.errors import BadParams, CodeRaised, NothingFound
 from tests.tools.code.conftest import Draw
 
+# One process runs them all, so that the warm workers are started once.
+pytestmark = pytest.mark.xdist_group("code")
+
 BENIGN = {
     "line": "plt.plot([1, 2, 3]); plt.title('Growth')",
     "bar": "plt.bar(['a', 'b'], [3, 5]); plt.xticks(rotation=45); plt.ylabel('n')",

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from llmi_env.errors import ConfigError, ToolUnavailable, classify, fault_of
+from llmi_env.errors import ConfigError, LimitExceeded, ToolUnavailable, classify, fault_of
 from llmi_env.tools.base import Tool, ToolContext
 from llmi_env.tools.code import CodeConfig, CodeTool, worker
 from tests.tools.code.conftest import Draw, drawer
+
+# One process runs them all, so that the warm workers are started once.
+pytestmark = pytest.mark.xdist_group("code")
 
 PLOT = "plt.plot([1, 2])"
 
@@ -65,6 +68,7 @@ def test_a_tool_pickles_without_its_workers(draw: Draw) -> None:
     assert twin._pool is None
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_replaced_between_and_within_calls(sandbox: None) -> None:
     tool = CodeTool(workers=1, recycle_after=3)
     draw = drawer(tool)
@@ -97,6 +101,7 @@ def test_a_dead_worker_is_replaced_between_and_within_calls(sandbox: None) -> No
     asyncio.run(tool.aclose())
 
 
+@pytest.mark.slow
 def test_calls_run_side_by_side_and_a_cancelled_one_ends_at_once(sandbox: None) -> None:
     tool = CodeTool(workers=2, timeout=30)
 
@@ -145,6 +150,31 @@ def test_a_forked_process_starts_workers_of_its_own(draw: Draw) -> None:
     assert tool.pool.workers[0].pid == ours
 
 
+@pytest.mark.slow
+def test_waiting_for_a_busy_cpu_is_not_the_codes_fault(sandbox: None) -> None:
+    tool = CodeTool(workers=1, timeout=1.5)
+    draw = drawer(tool)
+    cpu = min(os.sched_getaffinity(0))
+    others: list[subprocess.Popen[bytes]] = []
+    try:
+        draw(PLOT)
+        os.sched_setaffinity(tool.pool.workers[0].pid, {cpu})
+        for _ in range(2):
+            others.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            os.sched_setaffinity(others[-1].pid, {cpu})
+        began = time.monotonic()
+        draw(f"import time\nwhile time.process_time() < 1.0: pass\n{PLOT}")
+        assert time.monotonic() - began > 1.5, "the CPU was not busy"
+        with pytest.raises(LimitExceeded):
+            draw("while True: pass")
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+        asyncio.run(tool.aclose())
+
+
+@pytest.mark.slow
 def test_workers_end_with_a_killed_host(sandbox: None) -> None:
     script = textwrap.dedent("""
         import sys
@@ -225,6 +255,7 @@ assert os.getuid() == 65534
 """
 
 
+@pytest.mark.slow
 def test_it_works_for_an_ordinary_user(draw: Draw, sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root the rest of this suite runs as root; here a user without any right draws the same bytes."""
     if os.getuid() == 0:
