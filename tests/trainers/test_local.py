@@ -1,0 +1,163 @@
+"""The local trainer end to end, on a policy of a few thousand weights and simulated tools and judges."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from llmi_env.errors import CheckpointError, ConfigError, TrainingError  # noqa: E402
+from llmi_env.store import read_episodes  # noqa: E402
+from trainers import local  # noqa: E402
+from trainers.local import train  # noqa: E402
+from trainers.run_folder import read_metrics  # noqa: E402
+
+CLOCKS = ("seconds", "tokens_per_second")
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """Metrics without what a clock says."""
+    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in read_metrics(run)]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_recipe: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, str]:
+    """A run of three steps, its result and what it said."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    console = quiet()
+    result = train(tiny_recipe(), run, console=console)
+    assert isinstance(console.file, io.StringIO)
+    return run, result, console.file.getvalue()
+
+
+def test_a_run_leaves_everything_in_its_folder(whole: tuple[Path, Any, str]) -> None:
+    run, result, said = whole
+    assert result.finished
+    assert result.step == 3
+    assert [(line["phase"], line["step"]) for line in lines(run)] == [
+        ("before", 0),
+        ("train", 1),
+        ("train", 2),
+        ("train", 3),
+        ("after", 3),
+    ]
+    assert {path.name for path in (run / "episodes").iterdir()} == {
+        "before.parquet", "train-00001.parquet", "train-00002.parquet", "train-00003.parquet", "after.parquet"
+    }  # fmt: skip
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step-00002", "step-00003"]
+    assert yaml.safe_load((run / "config.yaml").read_text())["env"]["reward"] == "llmi"
+    assert list(run.glob("events.out.tfevents.*"))
+    assert "step   3/3" in said
+    assert "not yet distinguishable" in result.summary() or "tool accuracy" in result.summary()
+
+
+def test_the_trainers_logprobs_are_the_samplers(whole: tuple[Path, Any, str]) -> None:
+    trained = [line for line in lines(whole[0]) if line["phase"] == "train"]
+    assert all(line["logprob_error"] < 1e-4 for line in trained if line["logprob_error"] is not None)
+    assert any(line["logprob_error"] is not None for line in trained)
+
+
+def test_the_policy_moves_away_from_its_start(whole: tuple[Path, Any, str]) -> None:
+    kl = [line["kl"] for line in lines(whole[0]) if line["phase"] == "train"]
+    assert kl[0] == 0
+    assert kl[2] > 0
+
+
+def test_resuming_equals_no_interruption(
+    whole: tuple[Path, Any, str], tiny_recipe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the episodes of step 2 were written and before its checkpoint, the worst moment."""
+    run = tmp_path / "run"
+    save = local.save_checkpoint
+
+    def killed(run: Path, step: int, *rest: Any) -> Path:
+        if step == 2:
+            raise KeyboardInterrupt
+        return save(run, step, *rest)
+
+    monkeypatch.setattr(local, "save_checkpoint", killed)
+    interrupted = train(tiny_recipe(), run, console=quiet())
+    assert not interrupted.finished
+    assert interrupted.step == 1
+    monkeypatch.undo()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"phase": "tr')
+    result = train(tiny_recipe(), run, resume=True, console=quiet())
+    assert result.finished
+    assert lines(run) == lines(whole[0])
+    for name in ("train-00003", "after"):
+        resumed = [rollout for _, rollout in read_episodes(run, name)]
+        straight = [rollout for _, rollout in read_episodes(whole[0], name)]
+        assert [r.ledger.ids for r in resumed] == [r.ledger.ids for r in straight]
+        assert [r.reward for r in resumed] == [r.reward for r in straight]
+
+
+def test_a_finished_run_resumed_says_the_same_again(
+    whole: tuple[Path, Any, str], tiny_recipe: Callable[..., Any]
+) -> None:
+    before = lines(whole[0])
+    again = train(tiny_recipe(), whole[0], resume=True, console=quiet())
+    assert again.summary() == whole[1].summary()
+    assert lines(whole[0]) == before
+
+
+def test_a_run_is_not_overwritten(whole: tuple[Path, Any, str], tiny_recipe: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(tiny_recipe(), whole[0])
+
+
+def test_a_changed_recipe_is_refused_with_the_difference(
+    whole: tuple[Path, Any, str], tiny_recipe: Callable[..., Any]
+) -> None:
+    with pytest.raises(ConfigError, match=r"lr: 0\.001 then, 0\.5 now"):
+        train(tiny_recipe(lr=0.5), whole[0], resume=True)
+
+
+def test_nothing_to_resume(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        train(tiny_recipe(), tmp_path, resume=True)
+
+
+def test_a_broken_checkpoint_is_named_with_the_last_good_one(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    train(tiny_recipe(steps=1), tmp_path / "run", console=quiet())
+    broken = tmp_path / "run" / "checkpoints" / "step-00001" / "optimizer.pt"
+    broken.write_bytes(broken.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match=r"step-00001 is corrupt.*the last good one is step-00000"):
+        train(tiny_recipe(steps=1), tmp_path / "run", resume=True)
+
+
+def test_judges_that_are_down_stop_the_run_and_move_nothing(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    recipe = tiny_recipe(judge={"failure_rate": 1.0}, steps=5)
+    with pytest.raises(TrainingError, match="simulated failure of the judge"):
+        train(recipe, tmp_path / "run", console=quiet())
+    trained = [line for line in lines(tmp_path / "run") if line["phase"] == "train"]
+    assert len(trained) == 2
+    assert all(line["reward"] is None and line["optimizer_steps"] == 0 for line in trained)
+    assert all(line["groups_without_baseline"] == 2 for line in trained)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithm": "gspo", "aggregation": "seq-mean-token-mean"},
+        {"kl_coefficient": 0.1, "minibatches": 2, "epochs": 2},
+    ],
+)
+def test_variants(tiny_recipe: Callable[..., Any], tmp_path: Path, changes: dict[str, Any]) -> None:
+    train(tiny_recipe(steps=2, **changes), tmp_path / "run", console=quiet())
+    trained = [line for line in lines(tmp_path / "run") if line["phase"] == "train"]
+    assert trained[-1]["optimizer_steps"] == changes.get("minibatches", 1) * changes.get("epochs", 1)
+    assert json.dumps(trained)

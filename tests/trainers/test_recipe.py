@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from llmi_env.errors import ConfigError
+from trainers.recipe import check_unchanged, load_recipe
+
+
+def test_the_quickstart_and_changes_to_it() -> None:
+    recipe = load_recipe("quickstart", ["steps=3", "env.reward=paper", "env.services.judge_concurrency=1"])
+    assert recipe.rollouts == 16
+    assert recipe.max_tokens <= 112
+    assert (recipe.steps, recipe.env.reward, recipe.env.services.judge_concurrency) == (3, "paper", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("stps=3", "no option 'stps', did you mean 'steps'"),
+        ("env.rewad=paper", "did you mean 'reward'"),
+        ("samples=1", "samples"),
+        ("minibatches=9", "cannot share out the 4 groups"),
+        ("algorithm=ppo2", "algorithm"),
+        ("env.feedback=image", "sees no pictures"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("quickstart", [change])
+
+
+def test_an_unknown_recipe() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'quickstart'"):
+        load_recipe("quikstart")
+
+
+def test_only_the_number_of_steps_may_grow() -> None:
+    stored = load_recipe("quickstart", ["steps=8"]).to_yaml()
+    check_unchanged(stored, load_recipe("quickstart", ["steps=12"]))
+    with pytest.raises(ConfigError, match="steps: 8 then, 4 now"):
+        check_unchanged(stored, load_recipe("quickstart", ["steps=4"]))
+    with pytest.raises(ConfigError, match=r"env\.reward: 'llmi' then, 'paper' now"):
+        check_unchanged(stored, load_recipe("quickstart", ["steps=12", "env.reward=paper"]))

@@ -1,0 +1,485 @@
+"""The local trainer: GRPO or GSPO with a LoRA adapter in one process, from the recipe to the comparison at the end.
+
+Read `_train` from top to bottom; it is the algorithm. Documents are written, illustrated, judged and scored by `llmi_env.rollout`; the losses
+stand in `trainers.losses`; what is kept, and how a run goes on after a kill, in `trainers.run_folder` and `trainers.checkpoint`.
+
+Axes: B documents of a step, M of a micro-batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmi_env.errors import TrainingError, require
+from llmi_env.models import load_model
+from llmi_env.policies.base import Sampling
+from llmi_env.policies.transformers_policy import TransformersPolicy
+from llmi_env.rewards.hybrid import HybridReward
+from llmi_env.rollout import Rollout, RolloutBatch, run_rollouts
+from llmi_env.store import write_episodes
+from llmi_env.task import Task
+from llmi_env.task_sets import load_tasks
+from llmi_env.world.protocol import World
+from llmi_env.world_handle import check_extras, open_world, tool_specs
+from trainers.checkpoint import Checkpoint, load_adapter, newest_checkpoint, restore, save_checkpoint
+from trainers.display import Display, number, share
+from trainers.evaluation import Comparison, Evaluation, compare, interleaved, pick, summary
+from trainers.recipe import Recipe
+from trainers.run_folder import RunLog, prepare_folder, stored_evaluation
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import Tensor
+
+    from llmi_env.tokenizers import HFTokenizer
+
+_log = logging.getLogger(__name__)
+_UNSCORED_STEPS = 3  # steps in a row without one usable group, after which there is no point in going on
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a run.
+
+    Attributes:
+        run_dir: the run folder.
+        step: steps done.
+        finished: whether all steps and both evaluations are done.
+        before: evaluation of the starting policy.
+        after: evaluation of the trained one; `None` in a run that was interrupted.
+        interval: after minus before, with intervals; `None` likewise.
+    """
+
+    run_dir: Path
+    step: int
+    finished: bool
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+    interval: Comparison | None = None
+
+    def summary(self) -> str:
+        """Before, after and difference, for the console."""
+        if self.before is None or self.after is None or self.interval is None:
+            return f"{self.step} steps done, not finished; run folder: {self.run_dir}"
+        reward, tools = self.interval.reward, self.interval.tool_accuracy
+        return "\n".join(
+            [
+                f"on {len(self.before.by_task)} held-out tasks, before and after {self.step} steps, with 95 % paired bootstrap intervals:",
+                f"  reward         {number(self.before.reward)} -> {number(self.after.reward)}   {reward or 'not scored'}",
+                f"  tool accuracy  {share(self.before.tools.accuracy)} -> {share(self.after.tools.accuracy)}   {tools or 'no tool needed'}",
+                f"run folder: {self.run_dir}",
+            ]
+        )
+
+
+def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console | None = None) -> TrainResult:
+    """Carry out a recipe.
+
+    Args:
+        recipe: what to do.
+        run_dir: the run folder; made when missing.
+        resume: go on from the folder's newest checkpoint, as if there had been no interruption.
+        console: for progress.
+
+    Returns:
+        The result; `finished=False` when it was interrupted from the keyboard, after which `resume=True` goes on.
+
+    Raises:
+        ConfigError: the folder holds a run and `resume` is false, or it holds one of another recipe.
+        CheckpointError: the newest checkpoint is broken, or there is none to resume from.
+        TrainingError: the loss is not finite, or nothing can be scored.
+    """
+    require("peft", "training", "train")
+    check_extras(recipe.env.services)
+    checkpoint = prepare_folder(recipe, run_dir, resume)
+    with Display(console, recipe.steps) as display:
+        try:
+            return asyncio.run(_train(recipe, run_dir, checkpoint, display))
+        except KeyboardInterrupt:
+            saved = newest_checkpoint(run_dir)
+            display.say(
+                f"interrupted; saved up to step {saved.step}, go on with --resume"
+                if saved
+                else "interrupted before the first step"
+            )
+            return TrainResult(run_dir, saved.step if saved else 0, finished=False)
+
+
+def _load(recipe: Recipe, checkpoint: Checkpoint | None) -> tuple[Any, dict[str, Tensor], HFTokenizer]:
+    """The policy, the adapter weights that it started from, and its tokenizer."""
+    model, tokenizer = load_model(recipe.model, trainable=True)
+    if not hasattr(model, "peft_config"):
+        from trainers.sft import add_lora
+
+        model = add_lora(model, recipe.lora_rank).eval()
+    reference = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    if checkpoint is not None:
+        load_adapter(checkpoint, model)
+    return model, reference, tokenizer
+
+
+async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, display: Display) -> TrainResult:
+    import torch
+
+    from trainers.losses import groups_without_baseline, grpo_advantages
+
+    # ------------------------------------------------------------------------------------------------ policy, world, tasks
+    display.phase("loading the policy", 1)
+    torch.manual_seed(recipe.seed)
+    model, reference, tokenizer = await asyncio.to_thread(_load, recipe, checkpoint)
+    policy = TransformersPolicy(model, tokenizer)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]  # the adapter's
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    if checkpoint is not None:
+        restore(checkpoint, optimizer)
+    done = checkpoint.step if checkpoint is not None else 0
+    train_tasks = list(load_tasks(recipe.env.tasks))
+    eval_tasks = pick(load_tasks(recipe.eval_tasks), recipe.eval_size, recipe.eval_seed)
+    world = open_world(recipe.env.world, recipe.env.services)
+    reward = HybridReward.preset(recipe.env.reward)
+    log = RunLog(run_dir, done, recipe.steps)
+    unscored_steps = 0
+    try:
+        # ------------------------------------------------------------------------------------------------- before
+        before = stored_evaluation(run_dir, "before", 0)
+        if before is None:
+            display.phase("before: writing", recipe.eval_size * recipe.eval_samples)
+            before = await _evaluate(recipe, policy, world, reward, eval_tasks, display)
+            write_episodes(run_dir, "before", before.rollouts, phase="before", step=0)
+        log.write_once({"phase": "before", "step": 0, **summary(before.rollouts)})
+        display.evaluation("before", summary(before.rollouts))
+        if checkpoint is None:
+            save_checkpoint(run_dir, 0, model, optimizer, recipe.keep_checkpoints)
+
+        for step in range(done + 1, recipe.steps + 1):
+            # --------------------------------------------------------------------------------------------- write
+            started = time.perf_counter()
+            tasks = _tasks_of_step(train_tasks, recipe, step)
+            display.phase(f"step {step} of {recipe.steps}: writing", recipe.rollouts)
+            batch = await _write(
+                recipe, policy, world, reward, tasks, recipe.samples, step_seed(recipe.seed, step), display
+            )
+
+            # --------------------------------------------------------------------------------------------- advantages
+            rollouts = batch.rollouts
+            groups_B = torch.tensor([rollout.group for rollout in rollouts])
+            scored_B = torch.tensor([rollout.reward is not None for rollout in rollouts])
+            returns_B = torch.tensor([math.nan if rollout.reward is None else rollout.reward for rollout in rollouts])
+            advantages_B = grpo_advantages(returns_B, groups_B, scored_B, recipe.scale_advantages)
+            idle = groups_without_baseline(groups_B, scored_B)
+            unscored_steps = unscored_steps + 1 if idle == len(tasks) else 0
+            if unscored_steps >= _UNSCORED_STEPS:
+                raise TrainingError(
+                    f"no group had two scores in {unscored_steps} steps: {_reasons(rollouts)}. "
+                    f"The run is saved up to step {step - 1}; mend the judges and go on with --resume"
+                )
+
+            # --------------------------------------------------------------------------------------------- learn
+            display.phase(f"step {step} of {recipe.steps}: learning", recipe.rollouts * recipe.epochs)
+            learning = time.perf_counter()
+            reference_B = (
+                [rollout.ledger.logprobs[rollout.ledger.prompt_length :] for rollout in rollouts]
+                if step == 1  # nothing has moved yet
+                else await asyncio.to_thread(
+                    _reference_logprobs, model, reference, tokenizer.vocab_size, rollouts, recipe.micro_batch
+                )
+            )
+            learned = await asyncio.to_thread(
+                _learn,
+                recipe,
+                model,
+                tokenizer.vocab_size,
+                optimizer,
+                rollouts,
+                advantages_B,
+                reference_B,
+                step,
+                display,
+            )
+            policy.refresh()
+            updated = time.perf_counter()
+
+            # --------------------------------------------------------------------------------------------- keep
+            metrics = {
+                "phase": "train",
+                "step": step,
+                **summary(rollouts),
+                "groups_without_baseline": idle,
+                "groups_without_difference": sum(
+                    bool((advantages_B[groups_B == group] == 0).all()) for group in groups_B.unique()
+                ),
+                "kl": _divergence(rollouts, reference_B),
+                **learned,
+                "tokens": batch.stats.tokens,
+                "prompt_tokens": batch.stats.prompt_tokens,
+                "tokens_per_second": batch.stats.tokens / max(batch.stats.seconds, 1e-9),
+                "seconds": {
+                    "sampling": batch.stats.seconds,
+                    "waiting": batch.stats.waited + batch.after,
+                    "update": updated - learning,
+                    "total": time.perf_counter() - started,
+                },
+            }
+            write_episodes(run_dir, f"train-{step:05d}", rollouts, phase="train", step=step)
+            log.write(metrics)
+            save_checkpoint(run_dir, step, model, optimizer, recipe.keep_checkpoints)
+            display.step(metrics)
+
+        # ------------------------------------------------------------------------------------------------- after
+        after = stored_evaluation(run_dir, "after", recipe.steps)
+        if after is None:
+            display.phase("after: writing", recipe.eval_size * recipe.eval_samples)
+            after = await _evaluate(recipe, policy, world, reward, eval_tasks, display)
+            write_episodes(run_dir, "after", after.rollouts, phase="after", step=recipe.steps)
+        comparison = compare(before, after)
+        log.write_once({"phase": "after", "step": recipe.steps, **summary(after.rollouts), **comparison.to_json()})
+        display.evaluation("after", summary(after.rollouts))
+        return TrainResult(run_dir, recipe.steps, True, before, after, comparison)
+    finally:
+        log.close()
+        await world.aclose()
+
+
+# ------------------------------------------------------------------------------------------------------------------- learning
+
+
+def _learn(
+    recipe: Recipe,
+    model: Any,
+    vocab_size: int,
+    optimizer: Any,
+    rollouts: Sequence[Rollout],
+    advantages_B: Tensor,
+    reference_B: Sequence[Sequence[float]],
+    step: int,
+    display: Display,
+) -> dict[str, float | None]:
+    """Optimiser steps on one batch; returns what is to be logged of them."""
+    import torch
+
+    from trainers.forward import score_responses
+    from trainers.losses import aggregate, kl_penalty, masked_mean, policy_loss
+
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.lr * min(1.0, step / (recipe.lr_warmup + 1))
+    tally = _Tally()
+    for minibatch in _minibatches(rollouts, recipe):
+        # Documents whose advantage is zero have no gradient: they count in the mean, but cost no computation.
+        active = [i for i in minibatch if float(advantages_B[i]) != 0 or recipe.kl_coefficient > 0]
+        of = {
+            "token-mean": sum(rollouts[i].ledger.n_policy for i in minibatch),
+            "seq-mean-token-sum-norm": recipe.max_tokens,
+        }.get(recipe.aggregation, len(minibatch))
+        display.advance(len(minibatch) - len(active))
+        for start in range(0, len(active), recipe.micro_batch):
+            chosen = active[start : start + recipe.micro_batch]
+            ledgers = [rollouts[i].ledger for i in chosen]
+            scored = score_responses(
+                model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], vocab_size, entropy=True
+            )
+            mask_MT = torch.zeros_like(scored.padding_mask_BT)  # true where the policy sampled the token
+            old_MT, reference_MT = torch.zeros_like(scored.logprobs_BT), torch.zeros_like(scored.logprobs_BT)
+            for row, (i, ledger) in enumerate(zip(chosen, ledgers, strict=True)):
+                begin, width = ledger.prompt_length, len(ledger) - ledger.prompt_length
+                mask_MT[row, :width] = torch.tensor(ledger.policy_mask[begin:])
+                old_MT[row, :width] = torch.tensor(ledger.logprobs[begin:])
+                reference_MT[row, :width] = torch.tensor(reference_B[i])
+            result = policy_loss(
+                "gspo" if recipe.algorithm == "gspo" else "vanilla",
+                scored.logprobs_BT,
+                old_MT,
+                advantages_B[chosen][:, None],
+                mask_MT,
+                clip_low=recipe.clip_low,
+                clip_high=recipe.clip_high,
+                dual_clip=recipe.dual_clip,
+                aggregation=recipe.aggregation,
+                of=of,
+            )
+            loss = result.loss
+            if recipe.kl_coefficient > 0:
+                penalty_MT = kl_penalty(scored.logprobs_BT, reference_MT)
+                loss = loss + recipe.kl_coefficient * aggregate(penalty_MT, mask_MT, recipe.aggregation, of)
+            if not math.isfinite(loss.item()):
+                names = ", ".join(str(rollouts[i].task.id) for i in chosen)
+                raise TrainingError(
+                    f"the loss of step {step} is {loss.item()} (tasks {names}); the run is saved up to step {step - 1}. Try a smaller lr"
+                )
+            loss.backward()
+            tally.add(
+                int(mask_MT.sum()),
+                loss=loss.item(),
+                clip_fraction=result.clip_fraction.item(),
+                dual_clip_fraction=result.dual_clip_fraction.item(),
+                approx_kl=result.approx_kl.item(),
+                entropy=masked_mean(scored.entropy_BT, mask_MT).item(),
+            )
+            if not tally.grad_norms:  # nothing has moved yet: the trainer's logprobs must be the sampler's
+                error_MT = (scored.logprobs_BT.detach() - old_MT).abs()[mask_MT]
+                tally.logprob_error = max(tally.logprob_error, float(error_MT.max()))
+            display.advance(len(chosen))
+        if active:
+            tally.grad_norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    if tally.logprob_error > 1e-2:
+        _log.warning(
+            "logprobs of sampler and trainer differ by %.2g; are temperature and top_p 1?", tally.logprob_error
+        )
+    return {**tally.results(), "lr": recipe.lr * min(1.0, step / (recipe.lr_warmup + 1))}
+
+
+def _minibatches(rollouts: Sequence[Rollout], recipe: Recipe) -> Iterator[list[int]]:
+    """Indices of rollouts, whole groups together; each epoch holds every rollout once."""
+    groups = sorted({rollout.group for rollout in rollouts})
+    for _ in range(recipe.epochs):
+        for part in range(recipe.minibatches):
+            members = set(groups[part :: recipe.minibatches])
+            yield [i for i, rollout in enumerate(rollouts) if rollout.group in members]
+
+
+class _Tally:
+    """Means over the tokens of a step."""
+
+    def __init__(self) -> None:
+        self._tokens = 0
+        self._sums: dict[str, float] = {}
+        self.grad_norms: list[float] = []
+        self.logprob_error = 0.0
+
+    def add(self, tokens: int, **values: float) -> None:
+        self._tokens += tokens
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * (1 if name == "loss" else tokens)
+
+    def results(self) -> dict[str, float | None]:
+        names = ("clip_fraction", "dual_clip_fraction", "approx_kl", "entropy")
+        means = {name: self._sums.get(name, 0.0) / self._tokens if self._tokens else None for name in names}
+        return {
+            "loss": self._sums.get("loss"),
+            **means,
+            "grad_norm": max(self.grad_norms, default=None),
+            "optimizer_steps": float(len(self.grad_norms)),
+            "logprob_error": self.logprob_error if self.grad_norms else None,
+        }
+
+
+def _reference_logprobs(
+    model: Any, reference: Mapping[str, Tensor], vocab_size: int, rollouts: Sequence[Rollout], micro_batch: int
+) -> list[list[float]]:
+    """Logprobs of every response token under the starting policy: the adapter's weights are exchanged for a moment."""
+    import torch
+
+    from trainers.forward import score_responses
+
+    trained = {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
+    found: list[list[float]] = []
+    try:
+        _exchange(model, reference)
+        with torch.no_grad():
+            for start in range(0, len(rollouts), micro_batch):
+                ledgers = [rollout.ledger for rollout in rollouts[start : start + micro_batch]]
+                scored = score_responses(
+                    model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], vocab_size
+                )
+                found += [
+                    row[: len(ledger.response_ids)].tolist()
+                    for row, ledger in zip(scored.logprobs_BT, ledgers, strict=True)
+                ]
+    finally:
+        _exchange(model, trained)
+    return found
+
+
+def _exchange(model: Any, weights: Mapping[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        if name in weights:
+            parameter.data = weights[name]
+
+
+def _divergence(rollouts: Sequence[Rollout], reference_B: Sequence[Sequence[float]]) -> float:
+    """Mean over tokens of the k3 estimate of the sampling policy's divergence from the starting one."""
+    import torch
+
+    from trainers.losses import kl_penalty
+
+    sampled, reference = [], []
+    for rollout, logprobs in zip(rollouts, reference_B, strict=True):
+        begin = rollout.ledger.prompt_length
+        for logprob, other, mine in zip(
+            rollout.ledger.logprobs[begin:], logprobs, rollout.ledger.policy_mask[begin:], strict=True
+        ):
+            if mine:
+                sampled.append(logprob)
+                reference.append(other)
+    return float(kl_penalty(torch.tensor(sampled), torch.tensor(reference)).mean())
+
+
+# -------------------------------------------------------------------------------------------------------------------- writing
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Seed of the rollouts of one step: fixed by the recipe, so that a resumed run draws what an uninterrupted one would."""
+    return (seed << 20) + step
+
+
+def _tasks_of_step(tasks: Sequence[Task], recipe: Recipe, step: int) -> list[Task]:
+    """The tasks of a step (counted from 1): epoch after epoch, each in an order of its own."""
+    found: list[Task] = []
+    for place in range((step - 1) * recipe.tasks_per_step, step * recipe.tasks_per_step):
+        epoch, index = divmod(place, len(tasks))
+        found.append(interleaved(tasks, (recipe.seed << 16) + epoch)[index])
+    return found
+
+
+async def _write(
+    recipe: Recipe,
+    policy: TransformersPolicy,
+    world: World,
+    reward: HybridReward,
+    tasks: Sequence[Task],
+    samples: int,
+    seed: int,
+    display: Display,
+) -> RolloutBatch:
+    env = recipe.env
+    return await run_rollouts(
+        policy,
+        world,
+        reward,
+        tasks,
+        samples=samples,
+        seed=seed,
+        max_tokens=recipe.max_tokens,
+        sampling=Sampling(),
+        limits=env.limits.episode(),
+        tools=tool_specs(env.services),
+        prompt=env.prompt,
+        feedback="text" if env.feedback == "text" else "none",
+        on_done=lambda rollout: display.advance(),
+    )
+
+
+async def _evaluate(
+    recipe: Recipe,
+    policy: TransformersPolicy,
+    world: World,
+    reward: HybridReward,
+    tasks: Sequence[Task],
+    display: Display,
+) -> Evaluation:
+    batch = await _write(recipe, policy, world, reward, tasks, recipe.eval_samples, recipe.eval_seed, display)
+    return Evaluation(batch.rollouts)
+
+
+def _reasons(rollouts: Sequence[Rollout]) -> str:
+    reasons = sorted({reason for rollout in rollouts for reason in rollout.report.unscored})
+    return "; ".join(reasons[:3]) or "no reason given"

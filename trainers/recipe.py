@@ -1,0 +1,178 @@
+"""A training recipe: everything that decides how a run goes, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from llmi_env.config import EnvConfig, apply_overrides, load_config, load_yaml, parse_model
+from llmi_env.errors import ConfigError
+from trainers.losses import Aggregation
+
+_MAY_GROW = ("steps",)  # what nothing before depends on, so that a run may be made longer
+
+
+class Recipe(BaseModel):
+    """All options of a training run. `env` is a preset of the environment with changes: `{preset: offline, reward: paper}`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: str = Field(default="run", pattern=r"^[\w.-]+$")
+    """Names the run folder."""
+
+    trainer: Literal["local"] = "local"
+    """Which trainer carries it out: `local` is one process."""
+
+    algorithm: Literal["grpo", "gspo"] = "grpo"
+    """`grpo` weighs each token by its own ratio, `gspo` a whole document by one."""
+
+    model: str = "warm-start"
+    """Where the policy starts: `warm-start`, `smollm2`, a run folder, an adapter, or a model by folder or hub name."""
+
+    lora_rank: int = Field(default=16, ge=1)
+    """Rank of the adapter, where the starting policy brings none."""
+
+    env: EnvConfig = Field(default_factory=EnvConfig)
+    """Tasks, prompt, limits, tools, judges and reward."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of the order of tasks and of everything that is drawn in training."""
+
+    steps: int = Field(default=8, ge=1)
+    """Batches of documents to learn from."""
+
+    tasks_per_step: int = Field(default=4, ge=1)
+    """Tasks of one step; each is a group with its own baseline."""
+
+    samples: int = Field(default=4, ge=2)
+    """Documents of each task: the group size. One alone has nothing to be compared with."""
+
+    max_tokens: int = Field(default=112, ge=1)
+    """Tokens that the policy may write for one document."""
+
+    lr: float = Field(default=2e-4, gt=0)
+    """Learning rate of AdamW."""
+
+    lr_warmup: int = Field(default=0, ge=0)
+    """Optimiser steps over which the learning rate rises."""
+
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay of AdamW."""
+
+    grad_clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+
+    epochs: int = Field(default=1, ge=1)
+    """How often each batch is learned from."""
+
+    minibatches: int = Field(default=1, ge=1)
+    """Optimiser steps in one epoch; the groups of a step are shared out among them."""
+
+    micro_batch: int = Field(default=8, ge=1)
+    """Documents of one forward and backward pass; smaller needs less memory, the gradients are added up."""
+
+    clip_low: float = Field(default=0.2, gt=0)
+    """How far a token's probability may fall, as a ratio, before its gradient is cut."""
+
+    clip_high: float = Field(default=0.28, gt=0)
+    """How far it may rise."""
+
+    dual_clip: float | None = Field(default=10.0, gt=1)
+    """Bound of the loss of tokens in bad documents, as a multiple of the advantage; none when null."""
+
+    aggregation: Aggregation = "token-mean"
+    """How tokens are weighed against each other."""
+
+    scale_advantages: bool = True
+    """Divide advantages by the group's standard deviation (GRPO); without it Dr. GRPO."""
+
+    kl_coefficient: float = Field(default=0.0, ge=0)
+    """Weight of the divergence from the starting policy in the loss; it is logged in any case."""
+
+    eval_tasks: str = "heldout"
+    """Where the tasks of the evaluation before and after come from."""
+
+    eval_size: int = Field(default=16, ge=1)
+    """How many of them, spread evenly over the tools that they need."""
+
+    eval_samples: int = Field(default=1, ge=1)
+    """Documents of each of them."""
+
+    eval_seed: int = Field(default=1234, ge=0)
+    """Of the evaluation; before and after use the same."""
+
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints are kept."""
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _preset_with_changes(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return load_config(value)
+        if isinstance(value, Mapping):
+            changes = dict(value)
+            return load_config(changes.pop("preset", "offline"), **dict(_flat(changes)))
+        return value
+
+    @field_validator("env")
+    @classmethod
+    def _trainable(cls, env: EnvConfig) -> EnvConfig:
+        if env.feedback == "image":
+            raise ConfigError("env.feedback: a text policy sees no pictures; use 'none' or 'text'")
+        return env
+
+    @property
+    def rollouts(self) -> int:
+        """Documents of one step."""
+        return self.tasks_per_step * self.samples
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, as it stands in a run folder."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
+    """A recipe by name (see `envs_configs/train`), from a YAML file or a mapping, with changes such as `"steps=40"`.
+
+    Raises:
+        ConfigError: unknown recipe or option, or a value that does not fit.
+    """
+    data = apply_overrides(load_yaml("train", source), overrides)
+    if "name" not in data and not isinstance(source, Mapping):
+        data["name"] = Path(str(source)).stem
+    recipe = parse_model(Recipe, data, "recipe")
+    if recipe.minibatches > recipe.tasks_per_step:
+        raise ConfigError(
+            f"recipe: minibatches={recipe.minibatches} cannot share out the {recipe.tasks_per_step} groups of a step"
+        )
+    return recipe
+
+
+def check_unchanged(stored: str, recipe: Recipe) -> None:
+    """Raise `ConfigError` with every difference, where a run was begun with another recipe; only `steps` may grow."""
+    before, now = yaml.safe_load(stored), yaml.safe_load(recipe.to_yaml())
+    first, second = dict(_flat(before)), dict(_flat(now))
+    differences = [
+        f"{key}: {first.get(key)!r} then, {second.get(key)!r} now"
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key) != second.get(key)
+        and not (key in _MAY_GROW and first.get(key) is not None and first[key] < second.get(key, 0))
+    ]
+    if differences:
+        raise ConfigError(
+            "the recipe has changed since the run began, so it cannot go on as it was: "
+            + "; ".join(differences)
+            + ". Give the same options, or start another run without --resume"
+        )
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
