@@ -20,9 +20,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmi_env.errors import AssetError, require
+from llmi_env.errors import AssetError, MissingExtra, require
 
-__all__ = ["DIMENSIONS", "PACKAGE", "TextEmbedder", "available", "embed", "embedder", "model_digest", "model_folder"]
+__all__ = [
+    "DIMENSIONS",
+    "PACKAGE",
+    "TextEmbedder",
+    "available",
+    "embed",
+    "embedder",
+    "ensure_available",
+    "model_digest",
+    "model_folder",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -157,13 +167,26 @@ def model_digest() -> str:
     return hashlib.sha256(f"{size}:{MAX_TOKENS}:".encode() + head).hexdigest()[:16]
 
 
+def ensure_available(feature: str) -> None:
+    """Check, without importing them, that torch, transformers and the model are installed.
+
+    Raises:
+        MissingExtra: torch or transformers is not; names `feature`.
+        AssetError: the model is not.
+    """
+    for module in ("torch", "transformers"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(feature, "offline", module)
+    model_folder()
+
+
 def available() -> bool:
-    """Whether texts can be embedded here: torch, transformers and the model are installed. Imports none of them."""
+    """Whether texts can be embedded here."""
     try:
-        model_folder()
-    except AssetError:
+        ensure_available("text embedding")
+    except (MissingExtra, AssetError):
         return False
-    return all(importlib.util.find_spec(module) is not None for module in ("torch", "transformers"))
+    return True
 
 
 @contextmanager

@@ -1,0 +1,106 @@
+"""The search tool: finds a picture in the offline corpora.
+
+It answers with the picture that fits the query best, and with `NothingFound` where none fits well enough: never with a random one. The
+bundled corpus is searched, and the user's own where there is one (`llmi corpus add`). The index is made on the first call, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from llmi_env.document import Picture, Provenance
+from llmi_env.errors import BadParams, ConfigError, NothingFound
+from llmi_env.tools import corpus
+from llmi_env.tools.base import SEARCH, ToolContext, ToolSpec
+from llmi_env.tools.corpus_index import CorpusIndex, Hit, query_words
+
+__all__ = ["SearchTool"]
+
+logger = logging.getLogger(__name__)
+
+BACKEND = "corpus"
+MAX_QUERY = 500
+"""Characters of a query that are read; the embedding model reads about as much."""
+
+
+class SearchTool:
+    """A query to the best picture of the offline corpora; the same query and corpora give the same picture.
+
+    Args:
+        semantic: compare meanings as well as words. Needs the extra `offline` and the embedding model; without it the core alone
+            is enough.
+        user: search the user's own pictures, too.
+        floor: least score of a match, in [0, 1]; `None` stands for the measured one.
+
+    Raises:
+        ConfigError: a floor out of range.
+        MissingExtra: `semantic`, and torch or transformers is not installed.
+        AssetError: `semantic`, and the embedding model is not installed; or a corpus cannot be read.
+    """
+
+    def __init__(self, semantic: bool = True, user: bool = True, floor: float | None = None) -> None:
+        if floor is not None and not 0.0 <= floor <= 1.0:
+            raise ConfigError(f"search: floor must lie in [0, 1], not {floor}")
+        if semantic:
+            from llmi_env.embeddings import ensure_available
+
+            ensure_available("searching by meaning")
+        self._semantic = semantic
+        self._user = user
+        self._floor = floor
+        self._index: CorpusIndex | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def spec(self) -> ToolSpec:
+        """`search {query: str}`."""
+        return SEARCH
+
+    async def __call__(self, params: Mapping[str, Any], context: ToolContext) -> Picture:
+        """The best picture for `params["query"]`.
+
+        Raises:
+            BadParams: the query is empty or says nothing but "a picture".
+            NothingFound: no picture fits well enough.
+            AssetError: a corpus is damaged.
+        """
+        query = str(params["query"]).strip()[:MAX_QUERY]
+        if not query_words(query):
+            raise BadParams(f"the query {query!r} names nothing to look for" if query else "the query is empty")
+        return await asyncio.to_thread(self._find, query)
+
+    async def aclose(self) -> None:
+        """Let the index go; a later call makes it again."""
+        self._index = None
+
+    def hits(self, query: str, limit: int = 5) -> list[Hit]:
+        """The best matches with their scores, best first: for looking at what search finds. Blocks while the index is made."""
+        return self._ready().search(query, limit)
+
+    def _find(self, query: str) -> Picture:
+        hits = self.hits(query, limit=1)
+        if not hits:
+            raise NothingFound(f"no picture found for {query!r}; name the main subject in two or three words")
+        found = hits[0].entry
+        provenance = Provenance(
+            backend=BACKEND,
+            title=found.title,
+            caption=found.caption,
+            source=found.source,
+            author=found.author,
+            licence=found.licence,
+        )
+        return Picture(hits[0].corpus.open(found), provenance)
+
+    def _ready(self) -> CorpusIndex:
+        with self._lock:
+            if self._index is None:
+                own = corpus.user() if self._user else None
+                corpora = [corpus.bundled(), *([own] if own is not None else [])]
+                self._index = CorpusIndex(corpora, semantic=self._semantic, floor=self._floor)
+                logger.debug("search index of %d pictures", len(self._index))
+            return self._index
