@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 from PIL import Image, ImageFilter
@@ -260,26 +259,27 @@ def _swap_pictures(sample: Sample, other: Sample, tool: str) -> Document | None:
     )
 
 
-def _swap_wishes(tools: set[str]) -> Corruption:
+def _swap_results(tool: str) -> Corruption:
+    """The tool was asked for something else and delivered it; the description stays."""
+
     def corrupt(sample: Sample, other: Sample, rng: random.Random) -> Document | None:
-        def theirs(tool: str) -> list[Any]:
-            return [f.call.params[PARAM[tool]] for f in other.document.figures if f.call and f.call.tool == tool]
+        donors = [f for f in other.document.figures if f.call and f.call.tool == tool and f.picture]
 
         def swap(at: int, figure: Figure) -> Figure:
-            call = figure.call
-            if call is None or call.tool not in tools or not theirs(call.tool):
+            call, donor = figure.call, donors[at % len(donors)]
+            if call is None or donor.call is None or call.tool != tool:
                 return figure
-            wish = theirs(call.tool)[at % len(theirs(call.tool))]
-            return replace(figure, call=replace(call, params={**call.params, PARAM[call.tool]: wish}))
+            wish = donor.call.params[PARAM[tool]]
+            return replace(figure, call=replace(call, params={PARAM[tool]: wish}), outcome=donor.outcome)
 
-        changed = with_figures(sample.document, swap)
+        changed = with_figures(sample.document, swap) if donors else sample.document
         return changed if changed != sample.document else None
 
     return corrupt
 
 
-swapped_prompts = _swap_wishes({"diffusion"})
-swapped_code = _swap_wishes({"code"})
+swapped_prompts = _swap_results("diffusion")
+swapped_code = _swap_results("code")
 
 
 def wrong_numbers(sample: Sample, other: Sample, rng: random.Random) -> Document | None:

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmi_env.document import Document, Figure, Picture, Text
+from llmi_env.document import Document, Figure, Text
 from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
-from llmi_env.judges.call_proxy import NeedTable, call_traits
+from llmi_env.judges.call_proxy import NeedTable, call_traits, wish
 from llmi_env.judges.image_proxy import PixelTraits, evidence, fit_to_question, fit_to_text, pixel_traits
 from llmi_env.judges.relevance import Embed, Meanings
 from llmi_env.judges.text_proxy import text_traits
@@ -32,6 +33,7 @@ from llmi_env.world.protocol import Judgment, Scored
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
 VERSION = "embedded/1"
 _CACHED_PICTURES = 512
+_SOFTENING = re.compile(r"\b(?:blur|soft|smooth|out of focus)", re.IGNORECASE)
 _IMPOSSIBLE = frozenset({"malformed", "unknown_tool", "bad_params"})
 _UNCHECKED = 0.15  # a call that can be read but not carried out
 
@@ -123,7 +125,7 @@ class EmbeddedJudge:
     def _image_quality(self, document: Document, task: Task, placed: _Placed) -> Scored:
         if not document.pictures:
             return _scored(1.0, "no picture")
-        traits = [self._measured(picture) for picture in document.pictures]
+        traits = [self._measured(item) for item in placed if item.figure.picture is not None]
         worst = min(traits, key=lambda item: item.value)
         return _scored(
             _worst_weighted([item.value for item in traits]),
@@ -147,12 +149,17 @@ class EmbeddedJudge:
         ]
         return _scored(_worst_weighted(values), f"provenance against description and text, worst {min(values):.2f}")
 
-    def _measured(self, picture: Picture) -> PixelTraits:
+    def _measured(self, item: _Place) -> PixelTraits:
+        picture, call = item.figure.picture, item.figure.call
+        assert picture is not None
         if picture.digest not in self._pixels:
             self._pixels[picture.digest] = pixel_traits(picture)
             if len(self._pixels) > _CACHED_PICTURES:
                 self._pixels.popitem(last=False)
-        return self._pixels[picture.digest]
+        traits = self._pixels[picture.digest]
+        if call is not None and call.tool == "edit" and _SOFTENING.search(wish(call)):
+            return replace(traits, sharpness=1.0)  # asked for, so no fault
+        return traits
 
 
 @dataclass(frozen=True)

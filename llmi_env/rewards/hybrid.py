@@ -7,6 +7,10 @@ gates, and the weighted values are added up. LLM-I's formula
 
 is such a sum: 0.2 `image_count`, 0.35 `text_quality`, 0.15 `call_quality`, and 0.1 for each of three picture terms gated by `image_count`.
 
+`llmi` is a sum of the same form, described term by term in `envs_configs/rewards/llmi.yaml`: 0.20 `image_count`, 0.25 `tool_choice`, 0.15
+`call_success`, 0.15 `call_quality`, 0.15 `text_quality`, and 0.10 for the pictures themselves, gated by `image_count`. All but the text
+is gated by the text, pictures that are wanted and missing earn nothing, and what the world failed does not cost.
+
 No score is not a low score: where a term that the total needs has no judgment, the total is `None` and the report says why.
 """
 

@@ -24,6 +24,7 @@ FULL = dict.fromkeys(JUDGED, 5.0) | {"image_count": 1.0}
 
 def test_presets_that_ship() -> None:
     assert preset_names() == ("llmi", "paper", "paper-vl", "rules")
+    assert pickle.loads(pickle.dumps(LLMI)).spec == LLMI.spec
 
 
 # ------------------------------------------------------------------------------------------------------------------- paper
