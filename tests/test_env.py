@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -464,6 +465,23 @@ class TestCopies:
                 ends.append(one.step(256))
         assert data_equivalence(ends[0], ends[1], exact=True)
         assert len(ends[0][4]["document"].pictures) == 2
+
+    def test_in_a_forked_child(self, make: Callable[..., LLMIEnv], make_world: MakeWorld) -> None:
+        env = make(action_mode="chunk", world=make_world(search={"latency": 0.3}))
+        env.reset(seed=1, options={"task": "owls"})
+        env.step(f"Owls hunt at night. {SEARCH}")
+        context = multiprocessing.get_context("fork")
+        mine, theirs = context.Pipe()
+
+        def finish() -> None:
+            theirs.send(env.step(edit(0) + END)[1])
+
+        child = context.Process(target=finish)
+        child.start()
+        reward = env.step(edit(0) + END)[1]
+        assert mine.poll(30)
+        assert mine.recv() == reward > 0
+        child.join(10)
 
 
 class TestWorlds:
