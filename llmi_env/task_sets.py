@@ -12,30 +12,21 @@ messages) and `extra_info`.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
-from PIL import Image, ImageOps
-
-from llmi_env.document import Picture, Provenance
 from llmi_env.errors import TaskError, did_you_mean, require
 from llmi_env.task import ImageCount, Task
-from llmi_env.tools.base import BUILTIN
+from llmi_env.task_pictures import PictureRef, picture_refs
+from llmi_env.tools import TOOLS
 
 SPLITS = ("train", "validation", "heldout")
 """The bundled splits; disjoint by subject and by wording."""
-
-MAX_PICTURE_BYTES = 32 * 2**20
-MAX_PICTURE_PIXELS = 4096 * 4096
-PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-CORPUS_PREFIX = "corpus:"
 
 _EXTRAS = ("subject", "template", "size", "reference")
 _FIELDS = ("id", "question", "image_count", "tools", "images", "source", *_EXTRAS)
@@ -43,48 +34,11 @@ _IMAGE_NUM: dict[int, ImageCount] = {-1: "none", 0: "any", 99: "at_least_one"}
 
 
 @dataclass(frozen=True)
-class _PictureRef:
-    """A picture that is not decoded yet: bytes, a file, or an entry of the bundled picture set."""
-
-    where: str
-    data: bytes | None = None
-    path: Path | None = None
-    corpus_id: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What stands for the picture in the digest of the set."""
-        if self.data is not None:
-            return hashlib.sha256(self.data).hexdigest()
-        return f"{CORPUS_PREFIX}{self.corpus_id}" if self.corpus_id is not None else str(self.path)
-
-    def load(self) -> Picture:
-        """Decode the picture; raises `TaskError` where that is not possible or not safe."""
-        if self.corpus_id is not None:
-            return _corpus_picture(self.corpus_id, self.where)
-        if self.data is not None:
-            return Picture(decode_picture(self.data, self.where), Provenance(backend="input", source="embedded"))
-        assert self.path is not None
-        try:
-            if not self.path.is_file():
-                raise TaskError(f"{self.where}: there is no picture file {str(self.path)!r}")
-            if self.path.stat().st_size > MAX_PICTURE_BYTES:
-                raise TaskError(f"{self.where}: {self.path.name!r} is larger than {MAX_PICTURE_BYTES >> 20} MiB")
-            data = self.path.read_bytes()
-        except (OSError, ValueError) as error:
-            if isinstance(error, TaskError):
-                raise
-            raise TaskError(f"{self.where}: cannot read picture {str(self.path)!r}: {error}") from error
-        image = decode_picture(data, self.where)
-        return Picture(image, Provenance(backend="input", title=self.path.stem, source=self.path.name))
-
-
-@dataclass(frozen=True)
 class _Row:
     """A checked row: the task without its pictures, the references to those, and what only the evaluation sees."""
 
     task: Task
-    pictures: tuple[_PictureRef, ...] = ()
+    pictures: tuple[PictureRef, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> Task:
@@ -323,7 +277,7 @@ def _read_row(data: Any, where: str, default_id: str, source: str, folder: Path)
         id=_name(data.get("id"), default_id, f"{where}, field 'id'"),
         source=_name(data.get("source"), source, f"{where}, field 'source'"),
     )
-    pictures = _picture_refs(data.get("images"), where, folder)
+    pictures = picture_refs(data.get("images"), where, folder)
     return _Row(task, pictures, {key: data[key] for key in _EXTRAS if data.get(key) is not None})
 
 
@@ -350,7 +304,7 @@ def _read_llmi_row(data: Mapping[str, Any], where: str, default_id: str, source:
         id=_name(data.get("id"), default_id, f"{where}, field 'id'"),
         source=_name(data.get("data_source"), source, f"{where}, field 'data_source'"),
     )
-    return _Row(task, _picture_refs(data.get("images"), where, folder))
+    return _Row(task, picture_refs(data.get("images"), where, folder))
 
 
 def _last_user_message(prompt: Any, where: str) -> Any:
@@ -389,69 +343,8 @@ def _tools(value: Any, where: str) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) and value else value or ()
     if not isinstance(names, Sequence):
         raise TaskError(f"{where}: must be a list of tool names, not {value!r:.60}")
-    known = {*BUILTIN, *(entry.name for entry in importlib.metadata.entry_points(group="llmi_env.tools"))}
+    known = TOOLS.names
     for name in names:
         if not isinstance(name, str) or name not in known:
             raise TaskError(f"{where}: unknown tool {name!r:.60}{did_you_mean(str(name), known)}")
     return tuple(dict.fromkeys(names))
-
-
-# --- pictures -----------------------------------------------------------------------------------------------
-
-
-def _picture_refs(value: Any, where: str, folder: Path) -> tuple[_PictureRef, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise TaskError(f"{where}, field 'images': must be a list, not {value!r:.60}")
-    return tuple(_picture_ref(item, f"{where}, field 'images[{index}]'", folder) for index, item in enumerate(value))
-
-
-def _picture_ref(item: Any, where: str, folder: Path) -> _PictureRef:
-    if isinstance(item, Image.Image):
-        buffer = io.BytesIO()
-        item.convert("RGB").save(buffer, format="PNG")
-        return _PictureRef(where, data=buffer.getvalue())
-    if isinstance(item, Mapping):
-        data = item.get("bytes")
-        if isinstance(data, bytes | bytearray) and data:
-            return _PictureRef(where, data=bytes(data))
-        item = item.get("path") or item.get("image")
-    if not isinstance(item, str) or not item.strip():
-        raise TaskError(f"{where}: must be 'corpus:ID', a path, or an object with 'bytes' or 'path'")
-    if item.startswith(CORPUS_PREFIX):
-        return _PictureRef(where, corpus_id=item.removeprefix(CORPUS_PREFIX))
-    if "://" in item and not item.startswith("file://"):
-        raise TaskError(f"{where}: pictures are not fetched from the network: save {item!r:.80} beside the file")
-    return _PictureRef(where, path=folder / item.removeprefix("file://"))
-
-
-def decode_picture(data: bytes, where: str) -> Image.Image:
-    """Decode a picture from outside as RGB (its first frame, upright, transparency on white).
-
-    Raises:
-        TaskError: not a PNG, JPEG, WebP, GIF or BMP picture, broken, or larger than the limits.
-    """
-    if len(data) > MAX_PICTURE_BYTES:
-        raise TaskError(f"{where}: the picture is larger than {MAX_PICTURE_BYTES >> 20} MiB")
-    try:
-        with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PICTURE_PIXELS:
-                raise TaskError(f"{where}: {width}x{height} pixels; at most {MAX_PICTURE_PIXELS} are allowed")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                layer = upright.convert("RGBA")
-                flat = Image.new("RGB", layer.size, "white")
-                flat.paste(layer, mask=layer.getchannel("A"))
-                return flat
-            return upright.convert("RGB")
-    except TaskError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on hostile bytes, SyntaxError and struct.error included
-        raise TaskError(f"{where}: not a readable picture: {type(error).__name__}: {error}") from error
-
-
-def _corpus_picture(corpus_id: str, where: str) -> Picture:
-    raise TaskError(f"{where}: no bundled picture {corpus_id!r}")

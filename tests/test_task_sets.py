@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from llmi_env.errors import LLMIError, MissingExtra, TaskError
+from llmi_env.errors import MissingExtra, TaskError
 from llmi_env.task import Task
-from llmi_env.task_sets import MAX_PICTURE_PIXELS, SPLITS, TaskSet, load_tasks
+from llmi_env.task_pictures import MAX_PICTURE_PIXELS
+from llmi_env.task_sets import SPLITS, TaskSet, load_tasks
 
 
 def write_jsonl(folder: Path, *rows: Any) -> Path:
@@ -210,10 +211,17 @@ def test_a_picture_with_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
         tasks[0]
 
 
+def test_bundled_pictures_carry_their_licence(tmp_path: Path) -> None:
+    tasks = load_tasks(write_jsonl(tmp_path, {"question": "x", "images": ["corpus:taj-mahal-agra"]}))
+    (picture,) = tasks[0].images
+    assert "Taj Mahal" in picture.provenance.title
+    assert picture.provenance.licence
+    assert picture.provenance.author
+
+
 def test_a_bundled_picture_that_does_not_exist(tmp_path: Path) -> None:
-    tasks = load_tasks(write_jsonl(tmp_path, {"question": "x", "images": ["corpus:no-such-picture"]}))
-    with pytest.raises(LLMIError, match="no-such-picture"):
-        tasks[0]
+    with pytest.raises(TaskError, match=r"row 1, field 'images\[0\]'.*did you mean 'corpus:taj-mahal-agra'"):
+        load_tasks(write_jsonl(tmp_path, {"question": "x", "images": ["corpus:taj-mahal-agr"]}))
 
 
 # --- LLM-I's layout -------------------------------------------------------------------------------------------
