@@ -484,6 +484,24 @@ class TestCopies:
         child.join(10)
 
 
+@pytest.mark.slow
+def test_the_default_world_works_as_it_ships(local_runtime: Any) -> None:
+    pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("LLMI-v0", action_mode="chunk").unwrapped
+        check_env(env)
+        env.reset(seed=0)
+        chart = SEARCH.replace("search", "code").replace('"query": "owl"', '"code": "plt.bar([1, 2], [3, 4])"')
+        env.step(f"The barn owl hunts at night, by ear. {SEARCH}")
+        _, reward, terminated, truncated, info = env.step(f" It eats mice and voles. {chart}{END}")
+        env.close()
+    assert (terminated, truncated) == (True, False)
+    assert 0 < reward <= 1
+    assert len(info["document"].pictures) == 2
+    assert all(term.raw is not None for term in info["report"].terms.values())
+
+
 class TestWorlds:
     def test_a_world_of_the_callers_stays_open(self, make: Callable[..., LLMIEnv]) -> None:
         tool = SimulatedTool("search")
