@@ -44,7 +44,9 @@ def test_entropy() -> None:
     model = tiny_llama()
     scored = score_responses(model, PROMPTS[:1], RESPONSES[:1], VOCAB, entropy=True)
     distribution = model(input_ids=torch.tensor([PROMPTS[0]])).logits[0, -1].softmax(-1)
-    torch.testing.assert_close(scored.entropy_BT[0, 0], torch.distributions.Categorical(distribution).entropy().detach())
+    torch.testing.assert_close(
+        scored.entropy_BT[0, 0], torch.distributions.Categorical(distribution).entropy().detach()
+    )
 
 
 def test_ids_beyond_the_tokenizer_have_no_probability() -> None:
