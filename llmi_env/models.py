@@ -256,8 +256,11 @@ def load_model(name: str | Path, *, trainable: bool = False) -> tuple[Any, HFTok
 
     try:
         with _quiet(transformers):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source.base)
-            model = transformers.AutoModelForCausalLM.from_pretrained(source.base, dtype=torch.float32)
+            local = Path(source.base).is_dir()  # then the hub is not asked for anything
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.base, local_files_only=local)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                source.base, dtype=torch.float32, local_files_only=local
+            )
     except (OSError, ValueError) as error:
         raise ConfigError(f"the policy {source.base!r} cannot be loaded: {error}") from error
     model.name_or_path = model.config._name_or_path = SMOLLM2 if source.base == str(_policy_folder()) else source.base
