@@ -102,14 +102,16 @@ class Corpus:
         folder: where they stand.
         entries: what is known about them, in the manifest's order.
         digest: changes whenever the manifest does.
+        grows: whether pictures are added to it from time to time.
     """
 
     folder: Path
     entries: tuple[Entry, ...]
     digest: str
+    grows: bool = False
 
     @classmethod
-    def load(cls, folder: Path) -> Corpus:
+    def load(cls, folder: Path, *, grows: bool = False) -> Corpus:
         """Read the manifest of `folder`.
 
         Raises:
@@ -133,7 +135,7 @@ class Corpus:
                     f"line {number} of the corpus manifest in {folder.name}/ cannot be read ({error}); remove the line, "
                     "or install the package again where it is the bundled corpus"
                 ) from error
-        return cls(folder, tuple(entries), hashlib.sha256(data).hexdigest())
+        return cls(folder, tuple(entries), hashlib.sha256(data).hexdigest(), grows)
 
     def open(self, entry: Entry) -> Image.Image:
         """The picture of `entry`, RGB.
@@ -192,7 +194,7 @@ def user_folder() -> Path:
 def user() -> Corpus | None:
     """The user's own pictures, where there are any."""
     folder = user_folder()
-    return Corpus.load(folder) if (folder / MANIFEST).exists() else None
+    return Corpus.load(folder, grows=True) if (folder / MANIFEST).exists() else None
 
 
 # ------------------------------------------------------------------------------------------------------------------ index
@@ -403,7 +405,17 @@ def _take_in(candidates: Iterable[_Candidate], result: Added, console: Console |
                 result.added += 1
     for name, reason in result.failed.items():
         logger.info("not added: %s: %s", name, reason)
+    _embed_now(result.folder, console)
     return result
+
+
+def _embed_now(folder: Path, console: Console | None) -> None:
+    """Compute the new pictures' meanings at once, so that the next search need not; without the model, searches go by words."""
+    from llmi_env import embeddings
+    from llmi_env.tools import corpus_index
+
+    if embeddings.available():
+        corpus_index.vectors_of(Corpus.load(folder, grows=True), console=console)
 
 
 def _drop_unfinished_line(manifest: Path) -> None:

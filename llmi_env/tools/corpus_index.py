@@ -3,7 +3,7 @@
 Words are matched on title, caption and keywords; their score is divided by the best that the query could reach, so that it says how much
 of the query a picture answers. Meanings are cosines between the query and the picture's description. Both lie in [0, 1], so one floor
 tells a poor match from a good one; it was measured (see the corpus's README). The meanings of a corpus are computed once and kept in the
-cache folder under the digest of manifest and model.
+cache folder under the digests of model and manifest; a corpus that grows keeps one file, to which only what is new is added.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -40,7 +40,10 @@ FUSED_FLOOR = 0.40
 MEANING_WEIGHT = 0.6
 """Weight of the cosine in the fused score; the rest is the words'."""
 _K1, _B = 0.6, 0.3  # short descriptions: a second mention says little, and length says little
-_FORMAT = 1
+_FORMAT = 2  # raised when the layout or the embedded text changes
+_KEY_BYTES = 16
+_SAVED_EVERY = 256
+_T = TypeVar("_T")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
@@ -214,7 +217,9 @@ def _vector_file(corpus: Corpus) -> Path:
     from llmi_env.embeddings import model_digest
     from llmi_env.models import cache_dir
 
-    key = hashlib.sha256(f"{_FORMAT}:{model_digest()}:{corpus.digest}".encode()).hexdigest()[:24]
+    # a corpus that grows keeps its file, so that only what is new is computed
+    which = str(corpus.folder.resolve()) if corpus.grows else corpus.digest
+    key = hashlib.sha256(f"{_FORMAT}:{model_digest()}:{which}".encode()).hexdigest()[:24]
     return cache_dir() / "search" / f"{key}.f32"
 
 
@@ -222,55 +227,64 @@ def vectors_ready(corpus: Corpus) -> bool:
     """Whether the meanings of `corpus` are in the cache, whole."""
     from llmi_env.embeddings import available
 
-    return available() and _read(_vector_file(corpus), len(corpus.entries)) is not None
+    if not available():
+        return False
+    kept = _read(_vector_file(corpus))
+    return kept is not None and all(_key(entry) in kept for entry in corpus.entries)
 
 
 def vectors_of(corpus: Corpus, *, console: Console | None = None) -> NDArray[np.float32]:
     """Meanings of a corpus, shape (entries, 384): from the cache, or computed and kept there.
 
-    A cache file that is damaged is said in the log and made again; so is one that cannot be written, whose work is then not kept.
+    A cache file that is damaged is said in the log and made again; so is one that cannot be written, whose work is then not kept. A stop
+    loses at most the last few hundred.
 
     Raises:
-        MissingExtra, AssetError: texts cannot be embedded here.
+        MissingExtra: torch or transformers is not installed.
+        AssetError: the embedding model is not installed.
     """
     from llmi_env.embeddings import DIMENSIONS, TextEmbedder
 
+    path = _vector_file(corpus)
+    kept = _read(path) or {}
+    if any(_key(entry) not in kept for entry in corpus.entries):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            found = _read(path)  # another process may have been at it
+            if found is None and path.exists():
+                logger.warning("the cached search index %s is damaged; computing it again", path.name)
+            kept = found or {}
+            missing = {key: entry for entry in corpus.entries if (key := _key(entry)) not in kept}
+            embedder = TextEmbedder(remembered=0)
+            for number, (key, entry) in enumerate(_progress(list(missing.items()), console), start=1):
+                kept[key] = embedder([_meaning(entry)])[0]
+                if number % _SAVED_EVERY == 0:
+                    _write(path, kept)
+            wanted = {_key(entry) for entry in corpus.entries}
+            _write(path, {key: vector for key, vector in kept.items() if key in wanted})
     if not corpus.entries:
         return np.zeros((0, DIMENSIONS), dtype=np.float32)
-    path = _vector_file(corpus)
-    found = _read(path, len(corpus.entries))
-    if found is not None:
-        return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        found = _read(path, len(corpus.entries))  # another process may have been at it
-        if found is not None:
-            return found
-        if path.exists():
-            logger.warning("the cached search index %s is damaged; computing it again", path.name)
-        embedder = TextEmbedder(remembered=0)
-        rows = np.concatenate([embedder([_meaning(entry)]) for entry in _progress(corpus.entries, console)])
-        try:
-            _write(path, rows)
-        except OSError as error:
-            logger.warning("the search index could not be kept in the cache (%s)", error)
-    return rows
+    return np.stack([kept[_key(entry)] for entry in corpus.entries])
 
 
 def _meaning(entry: Entry) -> str:
     return f"{entry.described} ({', '.join(entry.keywords)})" if entry.keywords else entry.described
 
 
-def _progress(entries: Sequence[Entry], console: Console | None) -> Any:
+def _key(entry: Entry) -> bytes:
+    return hashlib.sha256(_meaning(entry).encode()).digest()[:_KEY_BYTES]
+
+
+def _progress(items: list[_T], console: Console | None) -> Iterable[_T]:
     if console is None:
-        return entries
+        return items
     from rich.progress import track
 
-    return track(entries, description="embedding the picture corpus", console=console)
+    return track(items, description="embedding captions", console=console)
 
 
-def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
-    """The array in `path` where it is whole: its digest stands in the file's last 32 bytes."""
+def _read(path: Path) -> dict[bytes, NDArray[np.float32]] | None:
+    """The vectors in `path` by key, where it is whole: rows of key and vector, then the digest of all that."""
     from llmi_env.embeddings import DIMENSIONS
 
     try:
@@ -278,18 +292,27 @@ def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
     except OSError:
         return None
     body, digest = data[:-32], data[-32:]
-    if hashlib.sha256(body).digest() != digest or len(body) != 4 * rows * DIMENSIONS:
+    row = _KEY_BYTES + 4 * DIMENSIONS
+    if hashlib.sha256(body).digest() != digest or len(body) % row:
         return None
-    return np.frombuffer(body, dtype="<f4").reshape(rows, DIMENSIONS).astype(np.float32)
+    starts = range(0, len(body), row)
+    return {
+        body[at : at + _KEY_BYTES]: np.frombuffer(body, dtype="<f4", count=DIMENSIONS, offset=at + _KEY_BYTES).astype(
+            np.float32
+        )
+        for at in starts
+    }
 
 
-def _write(path: Path, rows: NDArray[np.float32]) -> None:
-    body = rows.astype("<f4").tobytes()
-    handle, partial_path = tempfile.mkstemp(dir=path.parent, suffix=".part")
+def _write(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None:
+    body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in vectors.items())
+    partial = ""
     try:
+        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
             file.write(body + hashlib.sha256(body).digest())
-        os.replace(partial_path, path)
-    except BaseException:
-        os.unlink(partial_path)
-        raise
+        os.replace(partial, path)
+    except OSError as error:
+        logger.warning("the search index could not be kept in the cache (%s)", error)
+        if partial:
+            Path(partial).unlink(missing_ok=True)

@@ -30,6 +30,7 @@ SETS: dict[str, str] = {
 }
 """Picture sets by the name that the command line uses, and the package that carries each."""
 
+_GCOMPRIS_FOLDERS = ("categorization", "chronos", "explore_farm_animals", "explore_world_animals", "lang")
 _SPDX = {"public-domain": "LicenseRef-public-domain", "CC0": "CC0-1.0"}
 
 
@@ -131,7 +132,7 @@ def _openclipart(unpacked: Path) -> Iterator[DebianPicture]:
 
 
 def _gcompris(unpacked: Path) -> Iterator[DebianPicture]:
-    """Only pictures with a licence of their own in the package's copyright file; titles come from the file's name."""
+    """Whole pictures (not the pieces of puzzles) whose licence the package's copyright file names; titles come from the file's name."""
     stated = licences(unpacked / "usr/share/doc/gcompris-qt-data/copyright")
     target = unpacked / "resources"
     for archive in sorted((unpacked / "usr/share/gcompris-qt/rcc").glob("*.rcc")):
@@ -148,9 +149,10 @@ def _gcompris(unpacked: Path) -> Iterator[DebianPicture]:
         inside = path.relative_to(target).as_posix().removeprefix("gcompris/")
         owner = stated.of(inside)
         title = _words(path.stem)
-        if owner is None or len(title) < 3 or any(character.isdigit() for character in title):
-            continue
-        place = tuple(_words(part) for part in Path(inside).parts[2:-1] if part not in ("resource", "images"))
+        folders = Path(inside).parts[2:-1]
+        if owner is None or not folders or folders[0] not in _GCOMPRIS_FOLDERS or path.stem[-1].isdigit():
+            continue  # a numbered file's name says too little to find it by
+        place = tuple(_words(part) for part in folders[1:] if part not in ("resource", "images", "words_sample"))
         yield DebianPicture(path, title, "", place, owner.licence, owner.author)
 
 
@@ -190,6 +192,12 @@ class Licences:
         return None
 
 
+def _holder(line: str) -> str:
+    """The holder in one line of a copyright field: without years, mail address and sign."""
+    line = re.sub(r"<[^>]*>|\(c\)|©|\b(?:19|20)\d\d(?:\s*-\s*(?:19|20)\d\d)?\b", "", line)
+    return re.sub(r"\s+", " ", line).strip(" ,;:.").removeprefix("by ")
+
+
 def licences(copyright_file: Path) -> Licences:
     """Read a machine-readable copyright file (format 1.0 of Debian's policy)."""
     found = []
@@ -205,11 +213,7 @@ def licences(copyright_file: Path) -> Licences:
                 fields[current] += "\n" + line.strip()
         if "Files" in fields:
             licence = fields.get("License", "").split("\n")[0]
-            author = re.sub(r"\s*\n\s*", "; ", fields.get("Copyright", "").strip())
-            author = re.sub(r"(?:\(c\)|©)?\s*\b(?:19|20)\d\d(?:\s*-\s*(?:19|20)\d\d)?\b[.,:]?\s*", "", author).strip(
-                " ,;."
-            )
-            author = re.sub(r"\s*<[^>]*>", "", re.sub(r",\s*$", "", author))
+            author = "; ".join(filter(None, map(_holder, fields.get("Copyright", "").splitlines())))
             found.append(
                 Stated(tuple(fields["Files"].split()), _SPDX.get(licence, licence), author, fields.get("Comment", ""))
             )

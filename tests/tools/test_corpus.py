@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from llmi_env import embeddings
 from llmi_env.errors import AssetError, ConfigError
 from llmi_env.tools import corpus, debian_sets
 from llmi_env.tools.corpus import Corpus, add_debian, add_folder
@@ -23,6 +24,7 @@ FREE = ("CC0", "CC-BY-", "CC-PDDC", "MIT", "Apache-2.0", "BSD", "LicenseRef-publ
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMI_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("LLMI_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(embeddings, "available", lambda: False)  # captions are embedded in test_search
 
 
 def picture(path: Path, size: tuple[int, int] = (120, 80), colour: str = "teal", **options: object) -> Path:

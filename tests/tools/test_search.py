@@ -233,6 +233,35 @@ class TestMeanings:
         assert "damaged" in caplog.text
         assert corpus_index.vectors_ready(made)
 
+    def test_of_a_corpus_that_grows_only_what_is_new_is_computed(
+        self, tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LLMI_DATA_DIR", str(tmp_path / "data"))
+        source = tmp_path / "in"
+        source.mkdir()
+        Image.new("RGB", (40, 40), "red").save(source / "red hound.png")
+        corpus.add_folder(source)
+        assert counted == ["red hound"]
+        Image.new("RGB", (40, 40), "blue").save(source / "blue teapot.png")
+        corpus.add_folder(source)
+        assert counted == ["red hound", "blue teapot"]
+        own = corpus.user()
+        assert own is not None
+        assert corpus_index.vectors_ready(own)
+        assert CorpusIndex([own]).search("golden retriever")[0].entry.title == "red hound"
+
+    def test_a_cache_that_cannot_be_written_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.replace", full)
+        with caplog.at_level(logging.WARNING):
+            assert len(corpus_index.vectors_of(small_corpus(tmp_path / "c", ("Dog", "A dog.")))) == 1
+        assert "No space left" in caplog.text
+        assert not list((tmp_path / "cache" / "search").glob("*.part"))
+
     def test_another_manifest_has_other_vectors(self, tmp_path: Path) -> None:
         corpus_index.vectors_of(small_corpus(tmp_path / "a", ("Dog", "A dog.")))
         assert not corpus_index.vectors_ready(small_corpus(tmp_path / "b", ("Dog", "A brown dog.")))
