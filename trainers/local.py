@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.errors import TrainingError, require
-from llmi_env.models import load_model
+from llmi_env.models import calm_threads, load_model
 from llmi_env.policies.base import Sampling
 from llmi_env.policies.transformers_policy import TransformersPolicy
 from llmi_env.rewards.hybrid import HybridReward
@@ -96,6 +96,7 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
         CheckpointError: the newest checkpoint is broken, or there is none to resume from.
         TrainingError: the loss is not finite, or nothing can be scored.
     """
+    calm_threads()  # before torch is imported, and before the World's process inherits the environment
     require("peft", "training", "train")
     check_extras(recipe.env.services)
     checkpoint = prepare_folder(recipe, run_dir, resume)

@@ -146,8 +146,9 @@ def save_adapter(model: Any, folder: Path, *, half: bool = False) -> None:
             shutil.copy(folder / "README.md", working / "README.md")
         if folder.exists():
             shutil.rmtree(folder)
+        for path in (working, *working.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         working.rename(folder)
-        folder.chmod(0o755)
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
@@ -166,10 +167,12 @@ def main(
     every: Annotated[int, typer.Option(min=0, help="Also keep one every so many steps, as OUT-step-N.")] = 0,
 ) -> None:
     """Train a warm start from demonstrations and write it as a LoRA adapter in half precision."""
-    import torch
     from rich.console import Console
 
-    from llmi_env.models import load_model
+    from llmi_env.models import calm_threads, load_model
+
+    calm_threads()
+    import torch
 
     console = Console()
     torch.manual_seed(seed)
