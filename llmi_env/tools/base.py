@@ -24,6 +24,7 @@ __all__ = [
     "Tool",
     "ToolContext",
     "ToolSpec",
+    "Warming",
 ]
 
 
@@ -59,4 +60,13 @@ class Tool(Protocol):
 
     async def aclose(self) -> None:
         """Release processes, threads and models; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Warming(Protocol):
+    """A tool that loads something big before its first call: the World waits for that outside of any call's deadline."""
+
+    async def warm(self) -> None:
+        """Load what calls need. May be called twice; raises what a call would raise."""
         ...

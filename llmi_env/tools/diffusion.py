@@ -101,10 +101,14 @@ class DiffusionTool:
         prompt = params.get("prompt")
         if not isinstance(prompt, str) or not prompt.strip():
             raise BadParams("the prompt is empty; say what to draw, e.g. 'a blue house on the moon'")
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffusion")
         words = " ".join(prompt.split())[:MAX_PROMPT]
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._draw, words, int(context.seed))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._own_thread(), self._draw, words, int(context.seed)
+        )
+
+    async def warm(self) -> None:
+        """Load the pipeline: that takes seconds, or minutes for a large one."""
+        await asyncio.get_running_loop().run_in_executor(self._own_thread(), self._loaded)
 
     async def aclose(self) -> None:
         """Ends the thread and lets the pipeline go; may be called twice, and the tool may be used again after."""
@@ -112,6 +116,11 @@ class DiffusionTool:
         if thread is not None:
             await asyncio.to_thread(thread.shutdown, wait=True, cancel_futures=True)
         self._pipeline = None
+
+    def _own_thread(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffusion")
+        return self._thread
 
     def _draw(self, prompt: str, seed: int) -> Picture:
         """Runs in the tool's thread."""

@@ -73,6 +73,10 @@ class SearchTool:
             raise BadParams(f"the query {query!r} names nothing to look for" if query else "the query is empty")
         return await asyncio.to_thread(self._find, query)
 
+    async def warm(self) -> None:
+        """Make the index and load the embedding model."""
+        await asyncio.to_thread(self.hits, "a photo of a tree", 1)
+
     async def aclose(self) -> None:
         """Let the index go; a later call makes it again."""
         self._index = None

@@ -38,7 +38,7 @@ from llmi_env.errors import (
 from llmi_env.judges.base import Judge
 from llmi_env.task import Task
 from llmi_env.tools import make_tool
-from llmi_env.tools.base import Tool, ToolContext
+from llmi_env.tools.base import Tool, ToolContext, Warming
 from llmi_env.world.cache import OutcomeCache
 from llmi_env.world.config import JUDGES, WorldConfig
 from llmi_env.world.pictures import normalise
@@ -258,7 +258,14 @@ class _Engine:
                     use, options = self._config.tool_use(name)
                     _log.info("making tool %s", name)
                     # in a thread: the module behind it may import torch, which takes seconds
-                    self._tools[name] = await asyncio.to_thread(make_tool, use, **options)
+                    tool = await asyncio.to_thread(make_tool, use, **options)
+                    try:
+                        if isinstance(tool, Warming):
+                            await tool.warm()
+                    except BaseException:
+                        await tool.aclose()
+                        raise
+                    self._tools[name] = tool
         return self._tools[name]
 
     def _turn(self, name: str, limit: int) -> asyncio.Semaphore:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from llmi_env.calls import SEARCH, Call, ToolSpec
 from llmi_env.document import Document, Failure, Picture, Provenance, Text
-from llmi_env.errors import AssetError, ConfigError, MissingExtra
+from llmi_env.errors import AssetError, ConfigError, MissingExtra, ToolUnavailable
 from llmi_env.task import Task
 from llmi_env.testing import JUDGED_TERMS, SimulatedJudge, SimulatedTool, simulated_config, simulated_world
 from llmi_env.tools.base import ToolContext
@@ -289,3 +289,32 @@ def test_a_tool_that_cannot_be_made_says_why() -> None:
 def test_names_given_twice_are_refused() -> None:
     with pytest.raises(ConfigError, match="search"):
         InProcessWorld({"search": SimulatedTool()}, config=simulated_config())
+
+
+class SlowToLoad(SimulatedTool):
+    """Takes longer to load than a call may take; the first load fails."""
+
+    loads = 0
+
+    async def warm(self) -> None:
+        type(self).loads += 1
+        if self.loads == 1:
+            raise ToolUnavailable("the weights are still being copied")
+        await asyncio.sleep(0.4)
+
+
+def test_loading_a_tool_is_not_charged_to_a_call_and_may_be_tried_again() -> None:
+    SlowToLoad.loads = 0
+    use = f"{SlowToLoad.__module__}:{SlowToLoad.__name__}"
+    config = WorldConfig(tools={"search": {"use": use, "name": "search"}}, judges=[], deadline=0.3)
+
+    async def twice() -> list[Any]:
+        world = InProcessWorld.from_config(config)
+        return [await world.run(search("one")), await world.run(search("two")), await world.run(search("three"))]
+
+    first, second, third = asyncio.run(twice())
+    assert isinstance(first, Failure)
+    assert (first.kind, first.fault, first.message) == ("unavailable", "world", "the weights are still being copied")
+    assert isinstance(second, Picture)
+    assert isinstance(third, Picture)
+    assert SlowToLoad.loads == 2

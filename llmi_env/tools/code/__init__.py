@@ -92,6 +92,10 @@ class CodeTool:
             self._pool = WorkerPool(self.config)
         return self._pool
 
+    async def warm(self) -> None:
+        """Start a worker: its imports take seconds, which no call should be charged for."""
+        await asyncio.to_thread(self.check)
+
     def check(self) -> dict[str, Any]:
         """Start a worker if there is none and tell about it (CPU, Landlock version, libraries). Raises `ToolUnavailable`."""
         answer = self.pool.submit(Job(b"plt.plot([1, 2])", 0)).result()
