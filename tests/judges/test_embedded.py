@@ -23,6 +23,7 @@ from llmi_env.world.protocol import Scored
 from tests.judging import judge, samples
 
 needs_model = pytest.mark.skipif(not available(), reason="the text-embedding model is not installed")
+pytestmark = pytest.mark.xdist_group("embedded judge")  # one process loads the model
 OWLS = Task("Write about owls, with a photo.", tools=("search",))
 
 
@@ -178,7 +179,7 @@ def test_originals_rank_above_corruptions(term: str, corruption: str) -> None:
     """On the tuning documents; the held-out figures stand in `benchmarks/results/judge_proxies.md`."""
     chosen, wins, pairs = samples(), 0, 0
     for index, sample in enumerate(chosen):
-        if pairs == 5:
+        if pairs == 4:
             break
         rng = random.Random(index)
         for other in rng.sample([s for s in chosen if s is not sample], 8):
