@@ -124,6 +124,8 @@ def tool_accuracy_difference(
 ) -> Difference:
     """Tool accuracy after minus before with a paired bootstrap interval: tasks are drawn again, the macro average taken anew.
 
+    Several documents of one task are drawn together: they are no independent evidence.
+
     Raises:
         ConfigError: when the two sides are not about the same tasks in the same order, or no task needs a tool.
     """
@@ -139,8 +141,9 @@ def tool_accuracy_difference(
         sides = [_macro(weights_RT @ met, weights_RT @ counted) for met, counted in tables]
         return np.asarray(sides[1] - sides[0])
 
-    low, high = bootstrap_interval(statistic, len(before), seed, resamples=resamples, level=level)
-    return Difference(round(second - first, 12), low, high, len(before), level)
+    n_tasks = len(tables[0][0])
+    low, high = bootstrap_interval(statistic, n_tasks, seed, resamples=resamples, level=level)
+    return Difference(round(second - first, 12), low, high, n_tasks, level)
 
 
 def _outcome(tool: str, document: Document) -> str:
@@ -155,13 +158,15 @@ def _outcome(tool: str, document: Document) -> str:
 def _table(
     pairs: Sequence[tuple[Task, Document]], tools: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each task and tool, shape (T, tools): whether it was met, and whether it counts."""
-    met, counted = np.zeros((len(pairs), len(tools))), np.zeros((len(pairs), len(tools)))
-    for row, (task, document) in enumerate(pairs):
+    """For each task and tool, shape (T, tools): documents that met the need, and documents that count."""
+    rows = {key: row for row, key in enumerate(dict.fromkeys(task.key for task, _ in pairs))}
+    met, counted = np.zeros((len(rows), len(tools))), np.zeros((len(rows), len(tools)))
+    for task, document in pairs:
         for column, tool in enumerate(tools):
             if tool in task.tools:
                 outcome = _outcome(tool, document)
-                met[row, column], counted[row, column] = outcome == "met", outcome != "left_out"
+                met[rows[task.key], column] += outcome == "met"
+                counted[rows[task.key], column] += outcome != "left_out"
     return met, counted
 
 

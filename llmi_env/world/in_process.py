@@ -159,6 +159,8 @@ class _Engine:
             )
         try:
             tool = await self._tool(call.tool)
+        except ToolError as error:
+            return Failure.of(call.tool, *classify(error))
         except LLMIError:
             raise
         except Exception as error:

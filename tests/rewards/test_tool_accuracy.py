@@ -72,6 +72,15 @@ def test_difference_is_paired_and_repeatable() -> None:
         tool_accuracy_difference([(Task("a"), bad)], [(Task("a"), bad)])
 
 
+def test_documents_of_one_task_are_drawn_together() -> None:
+    good, bad = document("a", figure("search", picture())), document("a")
+    tasks = [Task(f"owls {i}", tools=("search",)) for i in range(8)]
+    once = [(task, good if i % 2 else bad) for i, task in enumerate(tasks)]
+    start = [(task, bad) for task in tasks]
+    one, four = tool_accuracy_difference(start, once), tool_accuracy_difference(start * 4, once * 4)
+    assert four == one  # the same tasks written four times alike tell no more than once
+
+
 def test_paired_bootstrap() -> None:
     up = paired_bootstrap([0.1, 0.4, 0.2, None] * 5, [0.3, 0.5, 0.5, 0.9] * 5, seed=1)
     assert up.mean == pytest.approx(0.2)
