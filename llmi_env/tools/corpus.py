@@ -430,6 +430,8 @@ def _drop_unfinished_line(manifest: Path) -> None:
 
 
 def _copy(candidate: _Candidate, folder: Path, known: set[str]) -> Entry | None:
+    if not candidate.entry.title:
+        raise ValueError("nothing says what it shows")
     size = candidate.path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}")

@@ -121,14 +121,17 @@ def _tuxpaint(unpacked: Path) -> Iterator[DebianPicture]:
         caption = lines[0].strip() if lines else ""
         if "alphabets" in place or not caption:
             continue
-        yield DebianPicture(path, _words(path.stem), caption, place, "GPL-2.0-only", "Tux Paint contributors")
+        yield DebianPicture(
+            path, _words(path.stem) or caption[:80], caption, place, "GPL-2.0-only", "Tux Paint contributors"
+        )
 
 
 def _openclipart(unpacked: Path) -> Iterator[DebianPicture]:
     root = unpacked / "usr/share/openclipart/png"
     for path in sorted(root.rglob("*.png")):
         place = path.relative_to(root).parts[:-1]
-        yield DebianPicture(path, _words(path.stem), "", tuple(map(_words, place)), "CC-PDDC", "Open Clip Art Library")
+        title = _words(path.stem) or _words(path.parent.name)
+        yield DebianPicture(path, title, "", tuple(map(_words, place)), "CC-PDDC", "Open Clip Art Library")
 
 
 def _gcompris(unpacked: Path) -> Iterator[DebianPicture]:

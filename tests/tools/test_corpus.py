@@ -230,6 +230,8 @@ class TestDebian:
         picture(stamps / "fish/sea_horse.png")
         (stamps / "fish/sea_horse.txt").write_text("A sea horse.\nfr.utf8=Un hippocampe.\n")
         picture(stamps / "nameless.png")
+        picture(stamps / "100.png", colour="red")
+        (stamps / "100.txt").write_text("A hundred yen coin.\n")
         programs = tmp_path / "bin"
         programs.mkdir()
         (programs / "apt-get").write_text('#!/bin/sh\necho apt >> "$CALLS"; touch "$2_1.0_all.deb"\n')
@@ -238,12 +240,13 @@ class TestDebian:
             program.chmod(0o755)
         monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
         monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-        assert add_debian("tuxpaint").added == 1
-        assert add_debian("tuxpaint").known == 1
+        assert add_debian("tuxpaint").added == 2
+        assert add_debian("tuxpaint").known == 2
         assert (tmp_path / "calls").read_text() == "apt\n"
         own = corpus.user()
         assert own is not None
-        entry = own.entries[0]
+        assert own.entries[0].title == "A hundred yen coin."
+        entry = own.entries[1]
         assert (entry.title, entry.caption, entry.keywords) == ("sea horse", "A sea horse.", ("animals", "fish"))
         assert (entry.licence, entry.source) == ("GPL-2.0-only", "Debian package tuxpaint-stamps-default")
 
