@@ -18,7 +18,7 @@ from PIL import Image
 from llmi_env.calls import BUILTIN, Call
 from llmi_env.document import Picture, Provenance
 from llmi_env.task_sets import SPLITS, TaskSet, load_tasks
-from llmi_env.tools import ToolContext, make_tool
+from llmi_env.tools import ToolContext, corpus, make_tool
 
 STAND_IN = Image.new("RGB", (64, 64), "teal")
 
@@ -140,11 +140,13 @@ def test_no_question_names_a_tool_or_a_call() -> None:
 # --- the embedded tools can fulfil them -----------------------------------------------------------------------
 
 
-def carry_out(tool: str, cases: Sequence[tuple[dict[str, Any], dict[str, Any], Picture | None]]) -> list[Picture]:
+def carry_out(
+    tool: str, cases: Sequence[tuple[dict[str, Any], dict[str, Any], Picture | None]], **options: Any
+) -> list[Picture]:
     """Run calls one after the other; a call that fails raises, which fails the test."""
 
     async def run() -> list[Picture]:
-        made = make_tool(tool)
+        made = make_tool(tool, **options)
         try:
             results = []
             for row, call, picture in cases:
@@ -185,14 +187,24 @@ def test_every_edit_instruction_is_carried_out(sets: dict[str, TaskSet]) -> None
         assert row["images"] == [] or after.digest != before.digest, row["id"]
 
 
-def test_search_finds_what_the_references_look_for() -> None:
+def check_search(semantic: bool) -> None:
     cases = [(row, call, None) for row, call in references("search")]
     wrong = []
-    for (row, call, _), picture in zip(cases, carry_out("search", cases), strict=True):
+    for (row, call, _), picture in zip(cases, carry_out("search", cases, semantic=semantic, user=False), strict=True):
         found = words(picture.provenance.title) | words(picture.provenance.caption)
         if not words(call["params"]["query"]) & found:
             wrong.append((row["id"], call["params"]["query"], picture.provenance.title))
     assert not wrong
+
+
+def test_search_finds_what_the_references_look_for_by_words() -> None:
+    check_search(semantic=False)
+
+
+def test_search_finds_what_the_references_look_for_by_meaning() -> None:
+    if not corpus.index_ready():
+        pytest.skip("needs the prepared index of the bundled pictures: llmi prepare")
+    check_search(semantic=True)
 
 
 def test_reference_charts_are_drawn() -> None:
