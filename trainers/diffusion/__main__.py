@@ -53,6 +53,7 @@ def main() -> None:
         train.train_autoencoder(data, work, seconds, arguments.resume)
     elif arguments.step == "latents":
         train.compute_latents(data, work)
+        train.compute_memory(data, work)
     elif arguments.step == "text":
         train.compute_text_states(data, work)
     elif arguments.step == "unet":

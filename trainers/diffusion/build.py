@@ -49,6 +49,8 @@ class Sample:
     pixels: NDArray[np.uint8]
     weight: float = 1.0
     """How often it is drawn within its kind, relative to the others."""
+    icon: int = -1
+    """The icon whose shape the picture shows; -1 for none."""
 
 
 def build(raw: Path, out: Path, seed: int = 0) -> int:
@@ -60,16 +62,33 @@ def build(raw: Path, out: Path, seed: int = 0) -> int:
     np.save(out / "pictures.npy", np.stack([sample.pixels for sample in samples]))
     (out / "captions.json").write_text(json.dumps([sample.captions for sample in samples]), "utf-8")
     (out / "kinds.json").write_text(json.dumps([[sample.kind, sample.weight] for sample in samples]), "utf-8")
+    np.save(out / "icons.npy", np.array([sample.icon for sample in samples]))
+    np.save(out / "views.npy", np.stack([memory_views(Image.fromarray(master, "RGBA")) for master in masters]))
+    (out / "names.json").write_text(json.dumps([memory_names(icon) for icon in icons]), "utf-8")
     logger.info("%d pictures from %d icons", len(samples), len(icons))
     return len(samples)
 
 
+def memory_names(icon: Icon) -> list[str]:
+    """What the memory knows an icon by: its names, and these without a colour, since any colour may be asked."""
+    return list(dict.fromkeys([*icon.names, *(say.without_colour(name) for name in icon.names)]))
+
+
+def memory_views(icon: Image.Image) -> NDArray[np.uint8]:
+    """``(2, 64, 64, 3)``: the icon filling a white picture, and as small as it stands in a place."""
+    white = Image.new("RGB", icon.size, (255, 255, 255))
+    views = [
+        compose.on_background(icon, white, size, 0.5, foot, shadow=False) for size, foot in ((0.94, 0.95), (0.67, 0.86))
+    ]
+    return np.stack([compose.finish(view) for view in views])
+
+
 def _samples(icons: list[Icon], masters: NDArray[np.uint8], rng: np.random.Generator) -> Iterator[Sample]:
     pictures = [Image.fromarray(master, "RGBA") for master in masters]
-    for icon, picture in zip(icons, pictures, strict=True):
+    for index, (icon, picture) in enumerate(zip(icons, pictures, strict=True)):
         for _ in range(2):
             said = say.plain_captions(icon, rng, PLAIN_CAPTIONS)
-            yield Sample("plain", said, compose.finish(compose.on_white(picture, rng)), icon.weight)
+            yield Sample("plain", said, compose.finish(compose.on_white(picture, rng)), icon.weight, index)
     chooser = _Chooser(icons, masters, rng)
     scenes = list(SCENES.values())
     colours = list(COLOURS)
@@ -111,7 +130,8 @@ def _samples(icons: list[Icon], masters: NDArray[np.uint8], rng: np.random.Gener
                 phrase = say.place_phrase(say.coloured_phrase(icon, colour, rng), scene.name, rng)
                 canvas = compose.in_scene(compose.recolour(picture, colour), scene, rng)
             made += 1
-            yield Sample(kind, [say.composed_caption(phrase, rng)], compose.finish(canvas))
+            shown = -1 if kind == "scene" else index
+            yield Sample(kind, [say.composed_caption(phrase, rng)], compose.finish(canvas), icon=shown)
 
 
 class _Chooser:

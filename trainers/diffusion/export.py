@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from llmi_env.tools.tiny_diffusion import TinyDiffusionPipeline
+from llmi_env.tools.tiny_diffusion import IconMemory, TinyDiffusionPipeline
 from trainers.diffusion.autoencoder import Autoencoder
 from trainers.diffusion.recognition import sheets
 from trainers.diffusion.train import SCHEDULE, make_unet
@@ -26,15 +28,17 @@ def load_trained(work: Path) -> TinyDiffusionPipeline:
     decoder = autoencoder.decoder
     decoder.latent_mean.copy_(moments["mean"][None, :, None, None])
     decoder.latent_std.copy_(moments["std"][None, :, None, None])
+    memory = IconMemory(json.loads((work / "data" / "names.json").read_text("utf-8")))
+    memory.latents.copy_(torch.from_numpy(np.load(work / "memory.npy")).float())
     # latents are not bound to [-1, 1]: clipping them washes every picture out
     scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, timestep_spacing="trailing")
-    pipeline = TinyDiffusionPipeline(unet.eval(), decoder.eval(), scheduler)
+    pipeline = TinyDiffusionPipeline(unet.eval(), decoder.eval(), memory.eval(), scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def export(work: Path, out: Path) -> None:
-    """Writes ``model_index.json``, ``unet/``, ``decoder/`` and ``scheduler/`` into ``out``."""
+    """Writes ``model_index.json``, ``unet/``, ``decoder/``, ``memory/`` and ``scheduler/`` into ``out``."""
     pipeline = load_trained(work).to(dtype=torch.float16)
     pipeline.save_pretrained(out, safe_serialization=True)
     for path in out.rglob("*.safetensors"):

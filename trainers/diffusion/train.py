@@ -25,17 +25,21 @@ logger = logging.getLogger(__name__)
 
 SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 NO_CAPTION_SHARE = 0.1
-"""How often the caption is left out, for classifier-free guidance."""
+"""How often the caption is left out (with the memory), for classifier-free guidance."""
+NO_MEMORY_SHARE = 0.2
+"""How often the memory is left out, so that the model also draws what it has no icon of."""
 
 
 def make_unet() -> UNet2DConditionModel:
-    """12 million parameters. Text enters twice: token states by cross-attention at 4 x 4 (and in the middle block), the
-    sentence as a whole through the time embedding, which every block sees. Attention at every level cost a quarter more
-    for little.
+    """12 million parameters.
+
+    Beside the 8 channels of noisy latents it sees the two views of an icon from the memory. Text enters twice: token
+    states by cross-attention at 4 x 4 (and in the middle block), the sentence as a whole through the time embedding,
+    which every block sees. Attention at every level cost a quarter more for little.
     """
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=8,
+        in_channels=24,
         out_channels=8,
         layers_per_block=1,
         block_out_channels=(96, 160, 192),
@@ -140,6 +144,19 @@ def compute_latents(data: Path, work: Path, batch: int = 128) -> None:
     torch.save({"mean": mean, "std": std}, work / "moments.pt")
 
 
+@torch.no_grad()
+def compute_memory(data: Path, work: Path) -> None:
+    """Encodes the icons' views; writes ``memory.npy`` ``(I, 16, 8, 8)``."""
+    views = np.load(data / "views.npy")
+    moments = torch.load(work / "moments.pt", weights_only=True)
+    model = Autoencoder()
+    model.load_state_dict(torch.load(work / "autoencoder.pt", weights_only=True)["model"])
+    model.eval().to(memory_format=torch.channels_last)
+    latents = torch.cat([model.encoder(to_pixels(views[:, view], slice(None))) for view in range(2)], 1)
+    mean, std = (moments[name].repeat(2)[:, None, None] for name in ("mean", "std"))
+    np.save(work / "memory.npy", ((latents - mean) / std).half().contiguous().numpy())
+
+
 def train_decoder(data: Path, work: Path, seconds: float, batch: int = 12) -> None:
     """Trains the decoder further on the computed latents, the encoder standing still, so that latents and UNet stay valid.
 
@@ -203,7 +220,7 @@ def compute_text_states(data: Path, work: Path, batch: int = 128) -> None:
     )
 
 
-def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int = 48) -> None:
+def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int = 32) -> None:
     """Trains on the computed latents until the seconds are spent; writes ``unet.pt`` (with the averaged weights that
     are exported).
     """
@@ -213,6 +230,9 @@ def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int 
     text = torch.from_numpy(np.load(work / "text.npy"))
     rows = [np.array(of_picture) for of_picture in json.loads((work / "caption_rows.json").read_text("utf-8"))]
     shown = np.load(work / "latent_pictures.npy")
+    icons, memory = np.load(data / "icons.npy"), torch.from_numpy(np.load(work / "memory.npy")).float()
+    # a mirrored picture and the memory's view would contradict each other: such a picture is learnt without memory
+    mirrored = np.arange(len(shown)) >= len(icons)
     shares = np.cumsum(draw_shares(json.loads((data / "kinds.json").read_text("utf-8")))[shown])
     unet = make_unet().to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
@@ -235,11 +255,16 @@ def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int 
     while not budget.over:
         chosen = np.searchsorted(shares, rng.random(batch) * shares[-1])
         captions = np.array([rng.choice(rows[picture]) for picture in shown[chosen]])
-        captions[rng.random(batch) < NO_CAPTION_SHARE] = 0
+        without = rng.random(batch)
+        captions[without < NO_CAPTION_SHARE] = 0
+        empty = (without < NO_MEMORY_SHARE) | mirrored[chosen] | (icons[shown[chosen]] < 0)
+        shapes = memory[torch.from_numpy(icons[shown[chosen]])] * torch.from_numpy(~empty)[:, None, None, None]
         clean = latents[torch.from_numpy(chosen)].float()
         states = text[torch.from_numpy(captions)].float()
         noise, times = torch.randn_like(clean), torch.randint(0, 1000, (batch,))
-        noisy = noising.add_noise(clean, noise, times).contiguous(memory_format=torch.channels_last)
+        noisy = torch.cat([noising.add_noise(clean, noise, times), shapes], 1).contiguous(
+            memory_format=torch.channels_last
+        )
         for group in optimizer.param_groups:
             group["lr"] = budget.rate(1e-3, step, warmup=100, hold=0.35)
         predicted = unet(noisy, times, encoder_hidden_states=states, class_labels=sentence_states(states)).sample
