@@ -44,7 +44,8 @@ def save_checkpoint(run: Path, step: int, model: Any, optimizer: Any, keep: int)
     target = folder / f"step-{step:05d}"
     working = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
     try:
-        model.save_pretrained(str(working / "adapter"))
+        # False: the library would ask the hub whether the vocabulary has grown
+        model.save_pretrained(str(working / "adapter"), save_embedding_layers=False)
         (working / "adapter" / "README.md").unlink(missing_ok=True)
         torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, working / "optimizer.pt")
         sums = {

@@ -61,10 +61,12 @@ class Comparison:
     Attributes:
         reward: after minus before, `None` where nothing could be scored.
         tool_accuracy: after minus before, `None` where no task needs a tool.
+        rewards: mean reward before and after over the tasks that are scored on both sides.
     """
 
     reward: Difference | None
     tool_accuracy: Difference | None
+    rewards: tuple[float | None, float | None] = (None, None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the metrics."""
@@ -79,9 +81,10 @@ def compare(before: Evaluation, after: Evaluation, seed: int = 0) -> Comparison:
     """Differences with 95 % intervals."""
     pairs = [(a, b) for a, b in zip(before.rewards, after.rewards, strict=True) if a is not None and b is not None]
     reward = paired_bootstrap([a for a, _ in pairs], [b for _, b in pairs], seed) if pairs else None
+    rewards = (_mean(a for a, _ in pairs), _mean(b for _, b in pairs))
     first, second = before.tools.accuracy, after.tools.accuracy
     if first is None or second is None:
-        return Comparison(reward, None)
+        return Comparison(reward, None, rewards)
     names = sorted({tool for rollout in before.rollouts for tool in rollout.task.tools})
     tables = [_met_and_counted(side, names) for side in (before, after)]
 
@@ -95,7 +98,7 @@ def compare(before: Evaluation, after: Evaluation, seed: int = 0) -> Comparison:
         return np.asarray(sides[1] - sides[0])
 
     low, high = bootstrap_interval(statistic, len(before.by_task), seed)
-    return Comparison(reward, Difference(round(second - first, 12), low, high, len(before.by_task)))
+    return Comparison(reward, Difference(round(second - first, 12), low, high, len(before.by_task)), rewards)
 
 
 def _met_and_counted(side: Evaluation, names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

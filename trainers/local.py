@@ -69,10 +69,11 @@ class TrainResult:
         if self.before is None or self.after is None or self.interval is None:
             return f"{self.step} steps done, not finished; run folder: {self.run_dir}"
         reward, tools = self.interval.reward, self.interval.tool_accuracy
+        first, second = self.interval.rewards
         return "\n".join(
             [
                 f"on {len(self.before.by_task)} held-out tasks, before and after {self.step} steps, with 95 % paired bootstrap intervals:",
-                f"  reward         {number(self.before.reward)} -> {number(self.after.reward)}   {reward or 'not scored'}",
+                f"  reward         {number(first)} -> {number(second)}   {reward or 'not scored'}",
                 f"  tool accuracy  {share(self.before.tools.accuracy)} -> {share(self.after.tools.accuracy)}   {tools or 'no tool needed'}",
                 f"run folder: {self.run_dir}",
             ]

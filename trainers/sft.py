@@ -130,17 +130,16 @@ def save_adapter(model: Any, folder: Path, *, half: bool = False) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     working = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        state = None
         if half:
             from peft import get_peft_model_state_dict
-
-            state = {key: value.to(torch.float16) for key, value in get_peft_model_state_dict(model).items()}
             from safetensors.torch import save_file
 
+            weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+            state = {key: value.to(torch.float16) for key, value in weights.items()}
             model.peft_config["default"].save_pretrained(str(working))
             save_file(state, str(working / "adapter_model.safetensors"))
         else:
-            model.save_pretrained(str(working))
+            model.save_pretrained(str(working), save_embedding_layers=False)
         (working / "README.md").unlink(missing_ok=True)  # the library's form, not filled in
         if (folder / "README.md").is_file():
             shutil.copy(folder / "README.md", working / "README.md")
