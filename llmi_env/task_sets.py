@@ -219,7 +219,7 @@ def _read_parquet(path: Path) -> TaskSet:
 
 
 def _read_dataset(text: str, folder: Path | None) -> TaskSet:
-    datasets = require("datasets", "reading a Hugging Face data set", "dev")
+    datasets = require("datasets", "reading a Hugging Face data set", "hub")
     name, _, split = (text, "", "") if folder else text.partition(":")
     split = split or "train"
     saved = folder is not None and any((folder / mark).is_file() for mark in ("dataset_info.json", "dataset_dict.json"))
