@@ -25,12 +25,10 @@ class Scored:
 
     Attributes:
         logprobs_BT: logprob of each response token; 0 in the padding.
-        entropy_BT: entropy of the distribution it was drawn from, without gradient; 0 in the padding.
         padding_mask_BT: true where there is a token.
     """
 
     logprobs_BT: Tensor
-    entropy_BT: Tensor
     padding_mask_BT: Tensor
 
 
@@ -48,7 +46,6 @@ def score_responses(
         prompts: ids, at least one each.
         responses: ids, at least one each.
         vocab_size: ids from here on cannot be drawn, whatever their logits.
-        entropy: whether to compute the entropy too.
     """
     import torch
 
@@ -74,12 +71,7 @@ def score_responses(
     chosen_N = responses_BT[padding_mask_BT]
     logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
     zeros_BT = torch.zeros(responses_BT.shape, device=device)
-    entropy_BT = zeros_BT
-    if entropy:
-        with torch.no_grad():
-            logs_NV = logits_NV.detach().log_softmax(-1)
-            entropy_BT = zeros_BT.masked_scatter(padding_mask_BT, -(logs_NV.exp() * logs_NV).sum(-1))
-    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), entropy_BT, padding_mask_BT)
+    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT)
 
 
 def _read_prompts(body: Any, unique: Sequence[tuple[int, ...]], device: Any) -> tuple[Any, Tensor, Tensor]:

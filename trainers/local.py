@@ -32,6 +32,7 @@ from trainers.checkpoint import Checkpoint, load_adapter, newest_checkpoint, res
 from trainers.display import Display, number, share
 from trainers.evaluation import Comparison, Evaluation, compare, interleaved, pick, summary
 from trainers.recipe import Recipe
+from trainers.reference import Reference, divergence
 from trainers.run_folder import RunLog, prepare_folder, stored_evaluation
 
 if TYPE_CHECKING:
@@ -114,14 +115,14 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
             return TrainResult(run_dir, saved.step if saved else 0, finished=False)
 
 
-def _load(recipe: Recipe, checkpoint: Checkpoint | None) -> tuple[Any, dict[str, Tensor], HFTokenizer]:
-    """The policy, the adapter weights that it started from, and its tokenizer."""
+def _load(recipe: Recipe, checkpoint: Checkpoint | None) -> tuple[Any, Reference, HFTokenizer]:
+    """The policy, the one that it started from, and its tokenizer."""
     model, tokenizer = load_model(recipe.model, trainable=True)
     if not hasattr(model, "peft_config"):
         from trainers.sft import add_lora
 
         model = add_lora(model, recipe.lora_rank).eval()
-    reference = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    reference = Reference(model, tokenizer.vocab_size)
     if checkpoint is not None:
         load_adapter(checkpoint, model)
     return model, reference, tokenizer
@@ -186,13 +187,12 @@ async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, d
             # --------------------------------------------------------------------------------------------- learn
             display.phase(f"step {step} of {recipe.steps}: learning", recipe.rollouts * recipe.epochs)
             learning = time.perf_counter()
-            reference_B = (
-                [rollout.ledger.logprobs[rollout.ledger.prompt_length :] for rollout in rollouts]
-                if step == 1  # nothing has moved yet
-                else await asyncio.to_thread(
-                    _reference_logprobs, model, reference, tokenizer.vocab_size, rollouts, recipe.micro_batch
-                )
+            # For the log, one document of each group tells enough; a penalty needs them all.
+            compared = range(0, recipe.rollouts, 1 if recipe.kl_coefficient > 0 else recipe.samples)
+            under_reference = await asyncio.to_thread(
+                reference.logprobs, model, [rollouts[i] for i in compared], recipe.micro_batch
             )
+            reference_B = dict(zip(compared, under_reference, strict=True))
             learned = await asyncio.to_thread(
                 _learn,
                 recipe,
@@ -217,7 +217,8 @@ async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, d
                 "groups_without_difference": sum(
                     bool((advantages_B[groups_B == group] == 0).all()) for group in groups_B.unique()
                 ),
-                "kl": _divergence(rollouts, reference_B),
+                "kl": divergence([rollouts[i] for i in compared], under_reference),
+                "entropy": -_mean_logprob(rollouts),
                 **learned,
                 "tokens": batch.stats.tokens,
                 "prompt_tokens": batch.stats.prompt_tokens,
@@ -259,7 +260,7 @@ def _learn(
     optimizer: Any,
     rollouts: Sequence[Rollout],
     advantages_B: Tensor,
-    reference_B: Sequence[Sequence[float]],
+    reference_B: Mapping[int, Sequence[float]],
     step: int,
     display: Display,
 ) -> dict[str, float | None]:
@@ -267,7 +268,7 @@ def _learn(
     import torch
 
     from trainers.forward import score_responses
-    from trainers.losses import aggregate, kl_penalty, masked_mean, policy_loss
+    from trainers.losses import aggregate, kl_penalty, policy_loss
 
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for group in optimizer.param_groups:
@@ -285,7 +286,7 @@ def _learn(
             chosen = active[start : start + recipe.micro_batch]
             ledgers = [rollouts[i].ledger for i in chosen]
             scored = score_responses(
-                model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], vocab_size, entropy=True
+                model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], vocab_size
             )
             mask_MT = torch.zeros_like(scored.padding_mask_BT)  # true where the policy sampled the token
             old_MT, reference_MT = torch.zeros_like(scored.logprobs_BT), torch.zeros_like(scored.logprobs_BT)
@@ -293,7 +294,8 @@ def _learn(
                 begin, width = ledger.prompt_length, len(ledger) - ledger.prompt_length
                 mask_MT[row, :width] = torch.tensor(ledger.policy_mask[begin:])
                 old_MT[row, :width] = torch.tensor(ledger.logprobs[begin:])
-                reference_MT[row, :width] = torch.tensor(reference_B[i])
+                if i in reference_B:
+                    reference_MT[row, :width] = torch.tensor(reference_B[i])
             result = policy_loss(
                 "gspo" if recipe.algorithm == "gspo" else "vanilla",
                 scored.logprobs_BT,
@@ -322,7 +324,6 @@ def _learn(
                 clip_fraction=result.clip_fraction.item(),
                 dual_clip_fraction=result.dual_clip_fraction.item(),
                 approx_kl=result.approx_kl.item(),
-                entropy=masked_mean(scored.entropy_BT, mask_MT).item(),
             )
             if not tally.grad_norms:  # nothing has moved yet: the trainer's logprobs must be the sampler's
                 error_MT = (scored.logprobs_BT.detach() - old_MT).abs()[mask_MT]
@@ -363,7 +364,7 @@ class _Tally:
             self._sums[name] = self._sums.get(name, 0.0) + value * (1 if name == "loss" else tokens)
 
     def results(self) -> dict[str, float | None]:
-        names = ("clip_fraction", "dual_clip_fraction", "approx_kl", "entropy")
+        names = ("clip_fraction", "dual_clip_fraction", "approx_kl")
         means = {name: self._sums.get(name, 0.0) / self._tokens if self._tokens else None for name in names}
         return {
             "loss": self._sums.get("loss"),
@@ -372,57 +373,6 @@ class _Tally:
             "optimizer_steps": float(len(self.grad_norms)),
             "logprob_error": self.logprob_error if self.grad_norms else None,
         }
-
-
-def _reference_logprobs(
-    model: Any, reference: Mapping[str, Tensor], vocab_size: int, rollouts: Sequence[Rollout], micro_batch: int
-) -> list[list[float]]:
-    """Logprobs of every response token under the starting policy: the adapter's weights are exchanged for a moment."""
-    import torch
-
-    from trainers.forward import score_responses
-
-    trained = {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
-    found: list[list[float]] = []
-    try:
-        _exchange(model, reference)
-        with torch.no_grad():
-            for start in range(0, len(rollouts), micro_batch):
-                ledgers = [rollout.ledger for rollout in rollouts[start : start + micro_batch]]
-                scored = score_responses(
-                    model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], vocab_size
-                )
-                found += [
-                    row[: len(ledger.response_ids)].tolist()
-                    for row, ledger in zip(scored.logprobs_BT, ledgers, strict=True)
-                ]
-    finally:
-        _exchange(model, trained)
-    return found
-
-
-def _exchange(model: Any, weights: Mapping[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        if name in weights:
-            parameter.data = weights[name]
-
-
-def _divergence(rollouts: Sequence[Rollout], reference_B: Sequence[Sequence[float]]) -> float:
-    """Mean over tokens of the k3 estimate of the sampling policy's divergence from the starting one."""
-    import torch
-
-    from trainers.losses import kl_penalty
-
-    sampled, reference = [], []
-    for rollout, logprobs in zip(rollouts, reference_B, strict=True):
-        begin = rollout.ledger.prompt_length
-        for logprob, other, mine in zip(
-            rollout.ledger.logprobs[begin:], logprobs, rollout.ledger.policy_mask[begin:], strict=True
-        ):
-            if mine:
-                sampled.append(logprob)
-                reference.append(other)
-    return float(kl_penalty(torch.tensor(sampled), torch.tensor(reference)).mean())
 
 
 # -------------------------------------------------------------------------------------------------------------------- writing
@@ -480,6 +430,17 @@ async def _evaluate(
 ) -> Evaluation:
     batch = await _write(recipe, policy, world, reward, tasks, recipe.eval_samples, recipe.eval_seed, display)
     return Evaluation(batch.rollouts)
+
+
+def _mean_logprob(rollouts: Sequence[Rollout]) -> float:
+    """Over all sampled tokens. Its negative is an unbiased estimate of the entropy, at no cost."""
+    sampled = [
+        logprob
+        for rollout in rollouts
+        for logprob, mine in zip(rollout.ledger.logprobs, rollout.ledger.policy_mask, strict=True)
+        if mine
+    ]
+    return sum(sampled) / len(sampled)
 
 
 def _reasons(rollouts: Sequence[Rollout]) -> str:

@@ -28,7 +28,7 @@ def gradient(model: Any) -> Any:
 
 def test_equals_the_plain_computation() -> None:
     model = tiny_llama(lora=True)
-    scored = score_responses(model, PROMPTS, RESPONSES, VOCAB, entropy=True)
+    scored = score_responses(model, PROMPTS, RESPONSES, VOCAB)
     plain = [whole(model, p, r) for p, r in zip(PROMPTS, RESPONSES, strict=True)]
     for row, expected in enumerate(plain):
         torch.testing.assert_close(scored.logprobs_BT[row, : len(expected)], expected, atol=1e-5, rtol=1e-5)
@@ -40,18 +40,9 @@ def test_equals_the_plain_computation() -> None:
     torch.testing.assert_close(shared, gradient(model), atol=1e-4, rtol=1e-4)
 
 
-def test_entropy() -> None:
-    model = tiny_llama()
-    scored = score_responses(model, PROMPTS[:1], RESPONSES[:1], VOCAB, entropy=True)
-    distribution = model(input_ids=torch.tensor([PROMPTS[0]])).logits[0, -1].softmax(-1)
-    torch.testing.assert_close(
-        scored.entropy_BT[0, 0], torch.distributions.Categorical(distribution).entropy().detach()
-    )
-
-
 def test_ids_beyond_the_tokenizer_have_no_probability() -> None:
     model = tiny_llama()
     few = score_responses(model, [[1, 2]], [[3]], 10).logprobs_BT.exp()
-    total = sum(float(score_responses(model, [[1, 2]], [[token]], 10).logprobs_BT.exp()) for token in range(10))
+    total = sum(score_responses(model, [[1, 2]], [[token]], 10).logprobs_BT.exp().item() for token in range(10))
     assert 0 < few < 1
     assert total == pytest.approx(1, abs=1e-5)

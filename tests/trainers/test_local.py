@@ -72,7 +72,7 @@ def test_the_trainers_logprobs_are_the_samplers(whole: tuple[Path, Any, str]) ->
 
 def test_the_policy_moves_away_from_its_start(whole: tuple[Path, Any, str]) -> None:
     kl = [line["kl"] for line in lines(whole[0]) if line["phase"] == "train"]
-    assert kl[0] == 0
+    assert kl[0] < 1e-6
     assert kl[2] > 0
 
 
