@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ pytest.importorskip("peft")
 from llmi_env.errors import CheckpointError, ConfigError, TrainingError  # noqa: E402
 from llmi_env.store import read_episodes  # noqa: E402
 from trainers import local  # noqa: E402
+from trainers.checkpoint import newest_checkpoint  # noqa: E402
 from trainers.local import train  # noqa: E402
 from trainers.run_folder import read_metrics  # noqa: E402
 
@@ -161,3 +166,41 @@ def test_variants(tiny_recipe: Callable[..., Any], tmp_path: Path, changes: dict
     trained = [line for line in lines(tmp_path / "run") if line["phase"] == "train"]
     assert trained[-1]["optimizer_steps"] == changes.get("minibatches", 1) * changes.get("epochs", 1)
     assert json.dumps(trained)
+
+
+def wait_for(path: Path, text: str, process: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if path.exists() and text in path.read_text():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise AssertionError(f"{text!r} never came")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_from_outside_it_goes_on(
+    tiny_recipe: Callable[..., Any], tmp_path: Path, end: signal.Signals
+) -> None:
+    recipe, run = tiny_recipe(steps=400), tmp_path / "run"
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    code = (
+        "import sys; from pathlib import Path; from trainers.local import train; from trainers.recipe import load_recipe\n"
+        "result = train(load_recipe(Path(sys.argv[1])), Path(sys.argv[2])); print(result.summary())"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(run)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(run / "metrics.jsonl", '"step": 3', process)
+    process.send_signal(end)
+    said, _ = process.communicate(timeout=60)
+    if end is signal.SIGINT:
+        assert process.returncode == 0
+        assert "go on with --resume" in said
+    saved = newest_checkpoint(run)
+    assert saved is not None
+    assert saved.step >= 2
+    (run / "config.yaml").write_text(tiny_recipe(steps=saved.step + 1).to_yaml())
+    result = train(tiny_recipe(steps=saved.step + 1), run, resume=True, console=quiet())
+    assert result.finished
+    steps = [line["step"] for line in lines(run) if line["phase"] == "train"]
+    assert steps == list(range(1, saved.step + 2))
