@@ -25,13 +25,13 @@ from trainers.diffusion.scenes import COLOURS, SCENES, plain
 logger = logging.getLogger(__name__)
 
 KIND_SHARES = {
-    "plain": 0.42,
-    "colour": 0.19,
-    "place": 0.24,
-    "background": 0.06,
-    "several": 0.03,
+    "plain": 0.22,
+    "colour": 0.20,
+    "place": 0.36,
+    "background": 0.12,
+    "several": 0.02,
     "scene": 0.02,
-    "colour_place": 0.04,
+    "colour_place": 0.06,
 }
 """How often each kind is drawn in training."""
 KIND_COUNTS = {"colour": 4500, "place": 8000, "background": 2000, "several": 2500, "scene": 320, "colour_place": 2500}

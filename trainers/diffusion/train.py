@@ -26,8 +26,12 @@ logger = logging.getLogger(__name__)
 SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 NO_CAPTION_SHARE = 0.1
 """How often the caption is left out (with the memory), for classifier-free guidance."""
-NO_MEMORY_SHARE = 0.2
+NO_MEMORY_SHARE = 0.15
 """How often the memory is left out, so that the model also draws what it has no icon of."""
+
+
+MIRRORED_SHARE = 0.2
+"""How often a mirrored icon is drawn, relative to the upright one."""
 
 
 def make_unet() -> UNet2DConditionModel:
@@ -233,7 +237,8 @@ def train_unet(data: Path, work: Path, seconds: float, resume: bool, batch: int 
     icons, memory = np.load(data / "icons.npy"), torch.from_numpy(np.load(work / "memory.npy")).float()
     # a mirrored picture and the memory's view would contradict each other: such a picture is learnt without memory
     mirrored = np.arange(len(shown)) >= len(icons)
-    shares = np.cumsum(draw_shares(json.loads((data / "kinds.json").read_text("utf-8")))[shown])
+    shares = draw_shares(json.loads((data / "kinds.json").read_text("utf-8")))[shown]
+    shares = np.cumsum(np.where(mirrored, shares * MIRRORED_SHARE, shares))
     unet = make_unet().to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     noising = DDPMScheduler(**SCHEDULE)
