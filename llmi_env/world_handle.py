@@ -19,27 +19,13 @@ from llmi_env.episode import CallRequest, Episode
 from llmi_env.errors import ConfigError, MissingExtra
 from llmi_env.task import Task
 from llmi_env.tools import TOOLS
+from llmi_env.world import connect
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.portal import portal
 from llmi_env.world.protocol import Judgments, World
 
 if TYPE_CHECKING:
     from llmi_env.world.runtime import CallScheduler
-
-
-def open_world(where: str, services: WorldConfig) -> World:
-    """A World by how it is reached: `local`, `in_process`, or a URL."""
-    if where == "in_process":
-        from llmi_env.world.in_process import InProcessWorld
-
-        return InProcessWorld.from_config(services)
-    if where == "local":
-        from llmi_env.world.local import LocalWorld
-
-        return LocalWorld(services)
-    from llmi_env.world.http import HttpWorld
-
-    return HttpWorld(where)
 
 
 def tool_specs(services: WorldConfig) -> dict[str, ToolSpec]:
@@ -93,7 +79,7 @@ class _Pool:
 
     def acquire(self, key: str, where: str, services: WorldConfig) -> World:
         with self._here():
-            world, users = self._open.get(key) or (open_world(where, services), 0)
+            world, users = self._open.get(key) or (connect(where, services), 0)
             self._open[key] = (world, users + 1)
             return world
 
@@ -123,7 +109,7 @@ class WorldHandle:
     """One episode's access to a World, from synchronous code.
 
     Args:
-        world: a World, or how to reach one (see `open_world`); a World given as an object stays the caller's to close.
+        world: a World, or how to reach one (see `llmi_env.world.connect`); a World given as an object stays the caller's to close.
         services: what a World that is opened here is made of.
     """
 

@@ -12,7 +12,8 @@ from llmi_env.policies.base import Sampling
 from llmi_env.rewards import HybridReward
 from llmi_env.rollout import Rollout, run_rollouts
 from llmi_env.task import Task
-from llmi_env.world_handle import open_world, tool_specs
+from llmi_env.world import connect
+from llmi_env.world_handle import tool_specs
 
 _STOPS = {
     StopReason.LENGTH: "cut at the token limit",
@@ -63,7 +64,7 @@ async def _write(
 
     assert isinstance(policy, TransformersPolicy)
     config = config or load_config("offline")
-    world = open_world(config.world, config.services)
+    world = connect(config.world, config.services)
     try:
         batch = await run_rollouts(
             policy,

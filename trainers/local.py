@@ -26,8 +26,9 @@ from llmi_env.rollout import Rollout, RolloutBatch, run_rollouts
 from llmi_env.store import write_episodes
 from llmi_env.task import Task
 from llmi_env.task_sets import load_tasks
+from llmi_env.world import connect
 from llmi_env.world.protocol import World
-from llmi_env.world_handle import check_extras, open_world, tool_specs
+from llmi_env.world_handle import check_extras, tool_specs
 from trainers.checkpoint import Checkpoint, load_adapter, newest_checkpoint, restore, save_checkpoint
 from trainers.display import Display, number, share
 from trainers.evaluation import Comparison, Evaluation, compare, interleaved, pick, summary
@@ -145,7 +146,7 @@ async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, d
     done = checkpoint.step if checkpoint is not None else 0
     train_tasks = list(load_tasks(recipe.env.tasks))
     eval_tasks = pick(load_tasks(recipe.eval_tasks), recipe.eval_size, recipe.eval_seed)
-    world = open_world(recipe.env.world, recipe.env.services)
+    world = connect(recipe.env.world, recipe.env.services)
     reward = HybridReward.preset(recipe.env.reward)
     log = RunLog(run_dir, done, recipe.steps)
     unscored_steps = 0
