@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from llmi_env.errors import TrainingError, require
 from llmi_env.models import calm_threads, load_model
 from llmi_env.policies.base import Sampling
+from llmi_env.policies.compute import compute
 from llmi_env.policies.transformers_policy import TransformersPolicy
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout, RolloutBatch, run_rollouts
@@ -137,7 +138,7 @@ async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, d
     # ------------------------------------------------------------------------------------------------ policy, world, tasks
     display.phase("loading the policy", 1)
     torch.manual_seed(recipe.seed)
-    model, reference, tokenizer = await asyncio.to_thread(_load, recipe, checkpoint)
+    model, reference, tokenizer = await compute(_load, recipe, checkpoint)
     policy = TransformersPolicy(model, tokenizer)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]  # the adapter's
     optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -190,11 +191,11 @@ async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, d
             learning = time.perf_counter()
             # For the log, one document of each group tells enough; a penalty needs them all.
             compared = range(0, recipe.rollouts, 1 if recipe.kl_coefficient > 0 else recipe.samples)
-            under_reference = await asyncio.to_thread(
+            under_reference = await compute(
                 reference.logprobs, model, [rollouts[i] for i in compared], recipe.micro_batch
             )
             reference_B = dict(zip(compared, under_reference, strict=True))
-            learned = await asyncio.to_thread(
+            learned = await compute(
                 _learn,
                 recipe,
                 model,

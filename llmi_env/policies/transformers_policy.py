@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmi_env.policies.base import Row, Sampling, WriteStats
+from llmi_env.policies.compute import compute
 from llmi_env.policies.engines import Engine, make_engine
 from llmi_env.tokenizers import HFTokenizer
 
@@ -71,12 +72,12 @@ class TransformersPolicy:
     async def _write(self, rows: Sequence[Row], sampling: Sampling, stats: WriteStats) -> None:
         clock = time.perf_counter()
         if self._engine is None:
-            self._engine = await asyncio.to_thread(make_engine, self.model, self._tokenizer.vocab_size)
+            self._engine = await compute(make_engine, self.model, self._tokenizer.vocab_size)
         engine = self._engine
         held = [_Line(row, np.random.default_rng(row.seed)) for row in rows]  # in the order of the engine's rows
         ready = held
         prompts, room = [row.prompt_ids for row in rows], max(row.max_tokens for row in rows)
-        drawn = await asyncio.to_thread(_begin, engine, prompts, room, [line.draw() for line in ready], sampling)
+        drawn = await compute(_begin, engine, prompts, room, [line.draw() for line in ready], sampling)
         stats.prompt_tokens += engine.prompt_tokens
         while True:
             for line, (token, logprob) in zip(ready, drawn, strict=True):
@@ -92,7 +93,7 @@ class TransformersPolicy:
             stats.waited += time.perf_counter() - clock
             clock = time.perf_counter()
             if len(alive) < _KEEP_SHARE * len(held):
-                await asyncio.to_thread(engine.keep, [i for i, line in enumerate(held) if not line.row.done])
+                await compute(engine.keep, [i for i, line in enumerate(held) if not line.row.done])
                 held = alive
             moving = []
             for line in alive:
@@ -104,9 +105,7 @@ class TransformersPolicy:
             moves = [not line.row.done and not line.row.waiting for line in held]
             tokens = [line.unread.pop(0) if goes else 0 for line, goes in zip(held, moves, strict=True)]
             chosen = [i for i, line in enumerate(held) if line in ready]
-            drawn = await asyncio.to_thread(
-                _advance, engine, tokens, moves, chosen, [line.draw() for line in ready], sampling
-            )
+            drawn = await compute(_advance, engine, tokens, moves, chosen, [line.draw() for line in ready], sampling)
 
 
 @dataclass(eq=False)
