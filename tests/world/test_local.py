@@ -79,7 +79,8 @@ def test_many_processes_share_one_helper_that_ends_with_the_last(runtime: Path, 
     found = [results.get(timeout=60) for _ in children]
     helpers = {pid for _, pid, _, _ in found}
     assert len(helpers) == 1
-    assert not any(torch for *_, torch in found)
+    inherited = method == "fork" and "torch" in sys.modules  # other tests of this process may have imported it
+    assert inherited or not any(torch for *_, torch in found)
     assert len({digest for _, _, digest, _ in found}) == 2
     executed = log.read_text().splitlines()
     assert len(executed) == 2, "the same call from several processes is carried out once"
