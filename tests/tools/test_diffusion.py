@@ -169,20 +169,28 @@ def test_the_pipeline_survives_saving(pipeline: Any, tmp_path: Path) -> None:
         ("a purple apple", "apple"),
         ("A Green Apple on a table", "green apple"),
         ("a children's book illustration of a cat in space", "cat"),
+        ("a photograph showing a samurai in the woods", "ninja"),
+        ("a puppy on a red sofa", "dog"),
         ("a tiger on a beach", "tiger"),
         ("three bees", "bee"),
         ("a photo of an owl, watercolor", "owl"),
-        ("justice and mercy", None),
         ("", None),
+        (" ?", None),
     ],
 )
-def test_the_memory_finds_what_the_caption_names_first(pipeline: Any, caption: str, icon: str | None) -> None:
-    found = pipeline.memory.find(caption)
+def test_the_memory_recalls_what_the_caption_is_about(pipeline: Any, caption: str, icon: str | None) -> None:
+    found = pipeline.recall(caption)
     assert (found is None) == (icon is None)
     assert found is None or icon in pipeline.memory.names[found]
     shapes = pipeline.memory([found])
     assert shapes.shape == (1, 16, 8, 8)
     assert bool(shapes.any()) == (icon is not None)
+
+
+def test_the_nearest_icon_may_be_too_far(pipeline: Any) -> None:
+    meaning = pipeline.encode_prompt("justice")[1]
+    assert pipeline.memory.nearest(meaning, at_least=0.99) is None
+    assert pipeline.memory.nearest(meaning, at_least=0.0) is not None
 
 
 def test_output_types_agree(pipeline: Any) -> None:

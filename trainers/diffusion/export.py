@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from llmi_env.tools.tiny_diffusion import IconMemory, TinyDiffusionPipeline
+from llmi_env.tools.tiny_diffusion import IconMemory, TextStates, TinyDiffusionPipeline, sentence_states
 from trainers.diffusion.autoencoder import Autoencoder
 from trainers.diffusion.recognition import sheets
 from trainers.diffusion.train import SCHEDULE, make_unet
@@ -30,6 +30,7 @@ def load_trained(work: Path) -> TinyDiffusionPipeline:
     decoder.latent_std.copy_(moments["std"][None, :, None, None])
     memory = IconMemory(json.loads((work / "data" / "names.json").read_text("utf-8")))
     memory.latents.copy_(torch.from_numpy(np.load(work / "memory.npy")).float())
+    memory.meanings.copy_(sentence_states(TextStates.load()([f"a {known[0]}" for known in memory.names])))
     # latents are not bound to [-1, 1]: clipping them washes every picture out
     scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, timestep_spacing="trailing")
     pipeline = TinyDiffusionPipeline(unet.eval(), decoder.eval(), memory.eval(), scheduler)
