@@ -5,14 +5,13 @@ python -m benchmarks.quickstart runs/quickstart-40
 """
 
 import argparse
-import json
 import platform
 from pathlib import Path
 from typing import Any
 
 from llmi_env.rewards import paired_bootstrap, tool_accuracy, tool_accuracy_difference
 from llmi_env.rollout import Rollout
-from llmi_env.store import read_episodes
+from llmi_env.store import read_episodes, read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -65,8 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run folder")
     run: Path = parser.parse_args().run
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    steps = [row for row in metrics if row["phase"] == "train"]
+    steps = [row for row in read_metrics(run) if row["phase"] == "train"]
     seconds = {key: sum(row["seconds"][key] for row in steps) / len(steps) for key in steps[0]["seconds"]}
     before, after = ([rollout for _, rollout in read_episodes(run, phase)] for phase in ("before", "after"))
     RESULTS.mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ are shown as one line with what to do; `LLMI_DEBUG=1` shows the traceback.
 """
 
 import os
+import re
 import sys
 import webbrowser
 from collections.abc import Callable
@@ -153,7 +154,10 @@ def _tool_command(spec: ToolSpec) -> Callable[..., None]:
         outcome = run(spec.name, {param.name: 0 if param.type is int else text for param in spec.params}, pictures)
         if isinstance(outcome, Failure):
             raise LLMIError(f"{spec.name}: {outcome.kind} ({outcome.fault}'s fault): {outcome.message}")
-        out.write_bytes(outcome.png)
+        try:
+            out.write_bytes(outcome.png)
+        except OSError as error:
+            raise ConfigError(f"--out {out}: the picture cannot be written there: {error.strerror}") from error
         origin = outcome.provenance
         about = ", ".join(part for part in (origin.title, origin.author, origin.licence) if part)
         size = f"{outcome.image.width}x{outcome.image.height}"
@@ -188,20 +192,19 @@ def corpus_add(
 
 
 def _run_folder(name: str, resume: bool) -> Path:
-    """`runs/NAME`, or `runs/NAME-2` and so on where a finished run stands there; `--resume` takes the newest."""
+    """`runs/NAME`, or `runs/NAME-2` and so on where that is taken; `--resume` takes the one begun last."""
     root = Path("runs")
-    taken = sorted(
-        (path for path in root.glob(f"{name}*") if path.name == name or path.name[len(name) :].lstrip("-").isdigit()),
-        key=lambda path: path.stat().st_mtime,
-    )
+    taken = {
+        int(match[1] or 1): path
+        for path in root.glob(f"{name}*")
+        if (match := re.fullmatch(re.escape(name) + r"(?:-(\d+))?", path.name))
+    }
     if resume:
         if not taken:
             raise ConfigError(f"there is no run of {name!r} under {root}/ to resume; start one without --resume")
-        return taken[-1]
-    number = 1
-    while (folder := root / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return folder
+        return taken[max(taken)]
+    number = max(taken, default=0) + 1
+    return root / (name if number == 1 else f"{name}-{number}")
 
 
 def main() -> None:

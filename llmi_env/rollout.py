@@ -92,9 +92,10 @@ class RolloutBatch:
     after: float
 
 
-def rollout_seed(seed: int, task: Task, sample: int) -> int:
-    """Seed of one rollout: fixed by the batch's seed, the task and the number of the sample."""
-    digest = hashlib.sha256(f"{seed}:{task.key}:{sample}".encode()).digest()
+def rollout_seed(seed: int, task: Task, sample: int, repeat: int = 0) -> int:
+    """Seed of one rollout: fixed by the batch's seed, the task, the number of the sample, and how often the batch had that task before."""
+    name = f"{seed}:{task.key}:{sample}" + (f":{repeat}" if repeat else "")
+    digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
@@ -139,11 +140,12 @@ async def run_rollouts(
     if samples < 1 or max_tokens < 1:
         raise ConfigError(f"samples and max_tokens must be 1 or more, not {samples} and {max_tokens}")
     start = time.perf_counter()
+    keys = [task.key for task in tasks]
     makings = [
         _Making(
             task,
             group,
-            rollout_seed(seed, task, sample),
+            rollout_seed(seed, task, sample, keys[:group].count(task.key)),
             policy,
             world,
             limits,

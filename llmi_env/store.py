@@ -285,3 +285,27 @@ def _parse(raw: str, tag: str) -> Call:
 def rollouts_of(episodes: Iterable[tuple[dict[str, Any], Rollout]]) -> list[Rollout]:
     """The rollouts of `read_episodes` without the further columns."""
     return [rollout for _, rollout in episodes]
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl`, each with `phase` and `step`; a line that a kill has cut off is left out.
+
+    Raises:
+        StoreError: a line in the middle is not one of ours.
+    """
+    path = run / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or not {"phase", "step"} <= row.keys():
+                raise ValueError("no object with phase and step")
+        except ValueError as error:
+            if number == len(lines) and number > 1:
+                break
+            raise StoreError(
+                f"{path}, line {number}: not a line of metrics ({error}); a run folder is made by 'llmi train'"
+            ) from error
+        rows.append(row)
+    return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from llmi_env.config import EnvConfig, load_config
 from llmi_env.document import Document
 from llmi_env.episode import StopReason
+from llmi_env.errors import ConfigError
 from llmi_env.policies.base import Sampling
 from llmi_env.rewards import HybridReward
 from llmi_env.rollout import Rollout, run_rollouts
@@ -37,7 +38,7 @@ def write_document(
 
     Args:
         question: what it is to be about.
-        out: path of the page; its folder is made.
+        out: path of the page, in a folder that exists.
         policy: as in `llmi_env.models.resolve_policy`.
         max_tokens: tokens that the policy may write.
         temperature: 0 takes the likeliest token each time.
@@ -46,10 +47,15 @@ def write_document(
 
     Returns:
         The page's path, and one line about the document.
+
+    Raises:
+        ConfigError: the page's folder or the policy does not exist.
     """
     from llmi_env.policies.transformers_policy import TransformersPolicy
     from llmi_env.report import write_document_page
 
+    if not out.parent.is_dir():  # told now, not after a minute of writing
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     rollout = asyncio.run(
         _write(TransformersPolicy.load(policy), Task(question), config, max_tokens, temperature, seed)
     )

@@ -72,6 +72,22 @@ def test_edit_by_hand_keeps_the_picture(tmp_path: Path) -> None:
         assert picture.size == (20, 40)
 
 
+def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "in.png")
+    result = llmi("tools", "edit", "blur it", "-i", "in.png", "-o", "nowhere/out.png", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "cannot be written" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_page_for_a_folder_that_is_not_there_is_refused_before_writing(tmp_path: Path) -> None:
+    result = llmi("write", "Owls", "-o", "nowhere/page.html", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "no folder" in result.stderr
+
+
 def test_a_refused_edit_says_what_can_be_done(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -94,5 +110,10 @@ def test_run_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("runs/quickstart").mkdir(parents=True)
     assert _run_folder("quickstart", resume=False) == Path("runs/quickstart-2")
     assert _run_folder("quickstart", resume=True) == Path("runs/quickstart")
+    for other in ("quickstart-3", "quickstart-11", "quickstart2", "quickstart-old"):
+        Path("runs", other).mkdir()
+    Path("runs/quickstart-3/report.html").touch()  # what is looked at again is not what was begun last
+    assert _run_folder("quickstart", resume=True) == Path("runs/quickstart-11")
+    assert _run_folder("quickstart", resume=False) == Path("runs/quickstart-12")
     with pytest.raises(ConfigError, match="no run of 'other'"):
         _run_folder("other", resume=True)

@@ -57,6 +57,11 @@ def test_groups_samples_and_seeds(make_world: Callable[..., InProcessWorld]) -> 
     assert batch.rollouts[4].seed == rollout_seed(5, BEES, 1)
 
 
+def test_a_task_that_comes_twice_is_not_written_twice_alike(make_world: Callable[..., InProcessWorld]) -> None:
+    batch = roll(make_world(), tasks=[OWLS, BEES, OWLS], samples=2, seed=5)
+    assert len({r.seed for r in batch.rollouts}) == 6
+
+
 def test_the_same_seed_gives_the_same_rollouts(make_world: Callable[..., InProcessWorld]) -> None:
     tools = {"search": {"latency": 0.01, "jitter": 1.0}}
     first = roll(make_world(**tools), tasks=[OWLS, BEES], samples=2, seed=1)

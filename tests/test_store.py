@@ -27,7 +27,7 @@ def picture(colour: str, **about: str) -> Picture:
 @pytest.fixture
 def rollout() -> Rollout:
     found = picture("red", title="An owl", author="Ä. Löwe", licence="CC0-1.0")
-    task = Task("Write about owls\ud800.", (picture("blue"),), "at_least_one", ("search", "edit"), "owls", "test")
+    task = Task("Write about owls.", (picture("blue"),), "at_least_one", ("search", "edit"), "owls", "test")
     call = Call("search", "an owl", {"query": "owl"})
     document = Document(
         (

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmi_env.errors import TrainingError, require
-from llmi_env.models import calm_threads, load_model
+from llmi_env.errors import CheckpointError, TrainingError, require
+from llmi_env.models import calm_threads, load_model, resolve_policy
 from llmi_env.policies.base import Sampling
 from llmi_env.policies.compute import compute
 from llmi_env.policies.transformers_policy import TransformersPolicy
@@ -103,10 +103,15 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
     calm_threads()  # before torch is imported, and before the World's process inherits the environment
     require("peft", "training", "train")
     check_extras(recipe.env.services)
+    # What the recipe names is looked up before anything is written, so that a typing error leaves no folder behind.
+    resolve_policy(recipe.model)
+    reward = HybridReward.preset(recipe.env.reward)
+    train_tasks = list(load_tasks(recipe.env.tasks))
+    eval_tasks = pick(load_tasks(recipe.eval_tasks), recipe.eval_size, recipe.eval_seed)
     checkpoint = prepare_folder(recipe, run_dir, resume)
     with Display(console, recipe.steps) as display:
         try:
-            return asyncio.run(_train(recipe, run_dir, checkpoint, display))
+            return asyncio.run(_train(recipe, run_dir, checkpoint, reward, train_tasks, eval_tasks, display))
         except KeyboardInterrupt:
             saved = newest_checkpoint(run_dir)
             display.say(
@@ -130,7 +135,15 @@ def _load(recipe: Recipe, checkpoint: Checkpoint | None) -> tuple[Any, Reference
     return model, reference, tokenizer
 
 
-async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, display: Display) -> TrainResult:
+async def _train(
+    recipe: Recipe,
+    run_dir: Path,
+    checkpoint: Checkpoint | None,
+    reward: HybridReward,
+    train_tasks: Sequence[Task],
+    eval_tasks: Sequence[Task],
+    display: Display,
+) -> TrainResult:
     import torch
 
     from trainers.losses import groups_without_baseline, grpo_advantages
@@ -145,16 +158,17 @@ async def _train(recipe: Recipe, run_dir: Path, checkpoint: Checkpoint | None, d
     if checkpoint is not None:
         restore(checkpoint, optimizer)
     done = checkpoint.step if checkpoint is not None else 0
-    train_tasks = list(load_tasks(recipe.env.tasks))
-    eval_tasks = pick(load_tasks(recipe.eval_tasks), recipe.eval_size, recipe.eval_seed)
     world = connect(recipe.env.world, recipe.env.services)
-    reward = HybridReward.preset(recipe.env.reward)
     log = RunLog(run_dir, done, recipe.steps)
     unscored_steps = 0
     try:
         # ------------------------------------------------------------------------------------------------- before
         before = stored_evaluation(run_dir, "before", 0)
         if before is None:
+            if done:  # the policy is no longer the one that the run began with
+                raise CheckpointError(
+                    f"{run_dir}/episodes/before.parquet is missing, so this run cannot be compared with its start; start another one"
+                )
             display.phase("before: writing", recipe.eval_size * recipe.eval_samples)
             before = await _evaluate(recipe, policy, world, reward, eval_tasks, display)
             write_episodes(run_dir, "before", before.rollouts, phase="before", step=0)
@@ -277,6 +291,9 @@ def _learn(
         group["lr"] = recipe.lr * min(1.0, step / (recipe.lr_warmup + 1))
     tally = _Tally()
     for minibatch in _minibatches(rollouts, recipe):
+        minibatch = [
+            i for i in minibatch if rollouts[i].reward is not None
+        ]  # no score: neither gradient nor weight in the mean
         # Documents whose advantage is zero have no gradient: they count in the mean, but cost no computation.
         active = [i for i in minibatch if float(advantages_B[i]) != 0 or recipe.kl_coefficient > 0]
         of = {

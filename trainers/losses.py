@@ -50,11 +50,12 @@ def grpo_advantages(
     advantages_B = torch.zeros_like(returns_B)
     for group in groups_B.unique():
         members = (groups_B == group) & scored_B
-        if members.sum() < 2:
+        scores = returns_B[members].double()
+        # Of equal scores the mean may differ by a rounding, which a deviation of almost zero would blow up.
+        if len(scores) < 2 or scores.min() == scores.max():
             continue
-        scores = returns_B[members]
         centred = scores - scores.mean()
-        advantages_B[members] = centred / (scores.std() + 1e-6) if scale else centred
+        advantages_B[members] = (centred / (scores.std() + 1e-6) if scale else centred).to(returns_B.dtype)
     return advantages_B
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from llmi_env.errors import CheckpointError, ConfigError
 from llmi_env.rollout import Rollout
-from llmi_env.store import read_episodes
+from llmi_env.store import read_episodes, read_metrics
 from trainers.checkpoint import Checkpoint, newest_checkpoint
 from trainers.evaluation import Evaluation
 from trainers.recipe import Recipe, check_unchanged
@@ -30,13 +30,15 @@ def prepare_folder(recipe: Recipe, run_dir: Path, resume: bool) -> Checkpoint | 
         CheckpointError: there is nothing to resume, or the newest checkpoint is broken.
     """
     config = run_dir / "config.yaml"
+    begun = any((run_dir / name).exists() for name in ("metrics.jsonl", "episodes", "checkpoints"))
     checkpoint = None
     if resume:
         if not config.is_file():
             raise CheckpointError(f"{run_dir} holds no run to resume; start one without --resume")
-        check_unchanged(config.read_text(encoding="utf-8"), recipe)
+        if begun:
+            check_unchanged(config.read_text(encoding="utf-8"), recipe)
         checkpoint = newest_checkpoint(run_dir)
-    elif config.exists():
+    elif config.exists() and begun:
         raise ConfigError(f"{run_dir} holds a run already: go on with it by --resume, or choose another folder")
     run_dir.mkdir(parents=True, exist_ok=True)
     _replace_text(config, recipe.to_yaml())
@@ -68,14 +70,10 @@ class RunLog:
         self._path = run_dir / "metrics.jsonl"
         self._written: set[tuple[str, int]] = set()
         kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []:
-            try:
-                entry = json.loads(line)
-            except ValueError:  # cut off by a kill
-                continue
+        for entry in read_metrics(run_dir):
             last = done if entry["phase"] == "train" else 0 if entry["phase"] == "before" else steps
             if entry["step"] == last or (entry["phase"] == "train" and entry["step"] < last):
-                kept.append(line + "\n")
+                kept.append(json.dumps(entry) + "\n")
                 self._written.add((entry["phase"], entry["step"]))
         if kept or self._path.exists():
             _replace_text(self._path, "".join(kept))
@@ -101,18 +99,6 @@ class RunLog:
     def close(self) -> None:
         """Close the events."""
         self._events.close()
-
-
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, but for one that a kill has cut off."""
-    lines = []
-    path = run_dir / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return lines
 
 
 def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from llmi_env.report.document_html import document_html
 from llmi_env.rewards.statistics import Difference, paired_bootstrap
 from llmi_env.rewards.tool_accuracy import tool_accuracy, tool_accuracy_difference
 from llmi_env.rollout import Rollout
-from llmi_env.store import read_episodes
+from llmi_env.store import read_episodes, read_metrics
 
 _SHOWN = 16
 _CHARTS = (
@@ -33,7 +32,11 @@ _CHARTS = (
 
 
 def write_document_page(out: Path, question: str, document: Document, facts: str = "") -> Path:
-    """One document as a self-contained page; returns its path."""
+    """One document as a self-contained page; returns its path.
+
+    Raises:
+        ConfigError: if it cannot be written there.
+    """
     page = _render(
         "document.html.j2", title=question[:80], question=question, body=_safe(document_html(document)), facts=facts
     )
@@ -49,12 +52,10 @@ def write_report(run: Path) -> Path:
     metrics_file = run / "metrics.jsonl"
     if not metrics_file.is_file():
         raise ConfigError(f"{run} holds no run: there is no metrics.jsonl in it. A run folder is made by 'llmi train'")
-    metrics = [
-        _flat(json.loads(line)) for line in metrics_file.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
+    metrics = [_flat(row) for row in read_metrics(run)]
     config_file = run / "config.yaml"
     before, after = _paired(_episodes(run, "before"), _episodes(run, "after"))
-    steps = [row for row in metrics if row.get("phase", "train") == "train"]
+    steps = [row for row in metrics if row["phase"] == "train"]
     page = _render(
         "report.html.j2",
         title=f"Run {run.resolve().name}",
@@ -244,8 +245,10 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _write(path: Path, page: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(page, encoding="utf-8", errors="replace")
-    temporary.replace(path)
+    try:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: the page cannot be written there: {error.strerror}") from error
     return path

@@ -14,7 +14,7 @@ from llmi_env.report import write_document_page, write_report
 from llmi_env.rewards import RewardReport
 from llmi_env.rewards.report import TermReport
 from llmi_env.rollout import Rollout
-from llmi_env.store import write_episodes
+from llmi_env.store import StoreError, write_episodes
 from llmi_env.task import Task
 from llmi_env.transcript import Ledger, Owner
 
@@ -76,12 +76,30 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+@pytest.mark.parametrize("line", ["junk", "[1]", '{"step": 1}'])
+def test_a_file_that_holds_no_metrics_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(line + "\n")
+    with pytest.raises(StoreError, match=r"metrics\.jsonl, line 1"):
+        write_report(tmp_path)
+
+
+def test_a_line_cut_by_a_kill_is_left_out(run: Path) -> None:
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"phase": "tr')
+    assert "3 training steps" in write_report(run).read_text()
+
+
+def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written there"):
+        write_document_page(tmp_path / "nowhere" / "page.html", "Why?", Document())
+
+
 def test_a_run_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("")
     assert "0 training steps" in write_report(tmp_path).read_text()
 
 
 def test_document_page_escapes_the_question(tmp_path: Path) -> None:
-    page = write_document_page(tmp_path / "new" / "page.html", "<b>Why?</b>", Document((Text("*So.*"),)), "5 tokens")
+    page = write_document_page(tmp_path / "page.html", "<b>Why?</b>", Document((Text("*So.*"),)), "5 tokens")
     assert "&lt;b&gt;Why?" in page.read_text()
     assert "<em>So.</em>" in page.read_text()

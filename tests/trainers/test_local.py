@@ -19,12 +19,11 @@ from rich.console import Console
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from llmi_env.errors import CheckpointError, ConfigError, TrainingError  # noqa: E402
-from llmi_env.store import read_episodes  # noqa: E402
+from llmi_env.errors import CheckpointError, ConfigError, LLMIError, TrainingError  # noqa: E402
+from llmi_env.store import read_episodes, read_metrics  # noqa: E402
 from trainers import local  # noqa: E402
 from trainers.checkpoint import newest_checkpoint  # noqa: E402
 from trainers.local import train  # noqa: E402
-from trainers.run_folder import read_metrics  # noqa: E402
 
 CLOCKS = ("seconds", "tokens_per_second")
 
@@ -152,6 +151,49 @@ def test_judges_that_are_down_stop_the_run_and_move_nothing(tiny_recipe: Callabl
     assert len(trained) == 2
     assert all(line["reward"] is None and line["optimizer_steps"] == 0 for line in trained)
     assert all(line["groups_without_baseline"] == 2 for line in trained)
+
+
+def test_documents_without_a_score_weigh_nothing(
+    tiny_recipe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainers import losses
+
+    weighed: list[float] = []
+    plain = losses.policy_loss
+
+    def recording(*arguments: Any, **options: Any) -> Any:
+        weighed.append(options["of"])
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(losses, "policy_loss", recording)
+    recipe = tiny_recipe(judge={"failure_rate": 0.4}, steps=1, samples=6, micro_batch=12, kl_coefficient=0.1)
+    train(recipe, tmp_path / "run", console=quiet())
+    rollouts = [rollout for _, rollout in read_episodes(tmp_path / "run", "train-*")]
+    scored = [rollout for rollout in rollouts if rollout.reward is not None]
+    assert 0 < len(scored) < len(rollouts)
+    assert weighed == [sum(rollout.ledger.n_policy for rollout in scored)]
+
+
+@pytest.mark.parametrize("wrong", [{"model": "nonsense"}, {"eval_tasks": "heldotu"}, {"env": {"reward": "papr"}}])
+def test_a_typing_error_leaves_no_folder_behind(
+    tiny_recipe: Callable[..., Any], tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(LLMIError):
+        train(tiny_recipe(**wrong), tmp_path / "run", console=quiet())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_which_nothing_has_begun_is_free(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(tiny_recipe(lr=0.5).to_yaml())
+    assert train(tiny_recipe(steps=1), tmp_path, console=quiet()).finished
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["lr"] == 1e-3
+
+
+def test_without_its_start_a_run_is_not_compared(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    train(tiny_recipe(steps=1), tmp_path / "run", console=quiet())
+    (tmp_path / "run" / "episodes" / "before.parquet").unlink()
+    with pytest.raises(CheckpointError, match=r"before\.parquet is missing"):
+        train(tiny_recipe(steps=2), tmp_path / "run", resume=True, console=quiet())
 
 
 @pytest.mark.parametrize(

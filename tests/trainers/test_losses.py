@@ -59,6 +59,13 @@ class TestAdvantages:
     def test_equal_scores_give_zero(self) -> None:
         close(grpo_advantages(tensor(0.5, 0.5, 0.5), [3, 3, 3]), 0, 0, 0)
 
+    @pytest.mark.parametrize("size", range(2, 17))
+    def test_equal_scores_give_exactly_zero_whatever_the_rounding(self, size: int) -> None:
+        """The mean of equal 32-bit numbers is not always that number."""
+        for score in range(101):
+            returns = torch.full((size,), score / 100, dtype=torch.float32)
+            assert not grpo_advantages(returns, [0] * size).any()
+
     def test_gae_by_hand(self) -> None:
         rewards, values, mask = tensor([0, 0, 1]), tensor([0.5, 0.6, 0.7]), tensor([1, 1, 1])
         # deltas 0.6 g - 0.5, 0.7 g - 0.6, 1 - 0.7 with g = 0.9; lam = 0.5
