@@ -57,7 +57,7 @@ def prepare(console: Console, check_only: bool = False) -> bool:
             console.print(f"[green]ready[/green]    {step.name}")
             continue
         if check_only:
-            console.print(f"[yellow]missing[/yellow]  {step.name}")
+            console.print(f"[yellow]missing[/yellow]  {step.name}; 'llmi prepare' builds it or says what is wrong")
             complete = False
             continue
         console.print(f"[cyan]building[/cyan] {step.name} ...")
@@ -84,7 +84,7 @@ def steps() -> Iterator[Step]:
             lambda console, package=package, version=version: _install(package, version),  # type: ignore[misc]
         )
     yield Step("policy SmolLM2-135M-Instruct, converted", models.policy_ready, models.build_policy)
-    yield Step("assets of this package, by digest", _assets_checked, _check_assets)
+    yield Step("assets of this package, by digest", lambda: not _broken_assets(), lambda console: _refuse_assets())
     yield Step("search index of the bundled pictures", corpus.index_ready, corpus.build_index)
 
 
@@ -126,24 +126,18 @@ def _assets() -> Path:
     return Path(str(files("llmi_env") / "assets"))
 
 
-def _stamp() -> Path:
-    from llmi_env.models import cache_dir
-
-    digest = hashlib.sha256((_assets() / "manifest.json").read_bytes() + str(_assets()).encode()).hexdigest()[:16]
-    return cache_dir() / f"assets-checked-{digest}"
-
-
-def _assets_checked() -> bool:
-    return _stamp().exists()
+def _broken_assets() -> list[str]:
+    """Assets that are missing or whose digest differs; reads all of them, which takes a tenth of a second."""
+    return [
+        name
+        for name, expected in asset_manifest().items()
+        if not (path := _assets() / name).is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected
+    ]
 
 
-def _check_assets(console: Console) -> None:
-    for name, expected in asset_manifest().items():
-        path = _assets() / name
-        if not path.is_file():
-            raise AssetError(f"asset {name} is missing; reinstall the package (or 'git checkout llmi_env/assets')")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            raise AssetError(
-                f"asset {name} is corrupt (its digest differs); reinstall the package (or 'git checkout llmi_env/assets')"
-            )
-    _stamp().touch()
+def _refuse_assets() -> None:
+    broken = _broken_assets()
+    more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+    raise AssetError(
+        f"missing or corrupt: {', '.join(broken[:3])}{more}; reinstall the package (or 'git checkout llmi_env/assets')"
+    )

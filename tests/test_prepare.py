@@ -1,6 +1,7 @@
 """`llmi prepare`: says what is there, checks assets, builds what is missing, and asks for what it cannot."""
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,6 @@ def test_the_manifest_is_current() -> None:
 
 
 def test_every_asset_folder_names_source_author_and_licence() -> None:
-    import json
-
     manifest = json.loads((prepare._assets() / "manifest.json").read_text())
     folders = {name.split("/")[0] for name in manifest["sha256"]}
     assert folders == set(manifest["folders"])
@@ -66,19 +65,16 @@ def test_a_failed_step_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPa
     assert built == ["next"]
 
 
-def test_a_corrupt_asset_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "train.jsonl").write_text("changed")
-    (tmp_path / "manifest.json").write_text('{"sha256": {"tasks/train.jsonl": "00"}}')
+def test_broken_assets_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "whole").write_bytes(b"")
+    (tmp_path / "changed").write_text("changed")
+    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of nothing
+    names = dict.fromkeys(("whole", "changed", "absent"), digest)
+    (tmp_path / "manifest.json").write_text(json.dumps({"sha256": names}))
     monkeypatch.setattr(prepare, "_assets", lambda: tmp_path)
-    monkeypatch.setenv("LLMI_CACHE_DIR", str(tmp_path / "cache"))
-    assert not prepare._assets_checked()
-    with pytest.raises(AssetError, match=r"tasks/train\.jsonl is corrupt"):
-        prepare._check_assets(console()[0])
-    (tmp_path / "tasks" / "train.jsonl").unlink()
-    with pytest.raises(AssetError, match=r"tasks/train\.jsonl is missing"):
-        prepare._check_assets(console()[0])
-    assert not prepare._assets_checked()
+    assert prepare._broken_assets() == ["changed", "absent"]
+    with pytest.raises(AssetError, match="missing or corrupt: changed, absent; reinstall"):
+        prepare._refuse_assets()
 
 
 @pytest.mark.parametrize(("has_pip", "tool"), [(True, "-m"), (False, "uv")])
