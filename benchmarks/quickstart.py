@@ -9,8 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from llmi_env.rewards import paired_bootstrap, tool_accuracy, tool_accuracy_difference
-from llmi_env.rollout import Rollout
+from llmi_env.comparison import Evaluation, compare
 from llmi_env.store import read_episodes, read_metrics
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,27 +32,14 @@ def curve(steps: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path)
 
 
-def table(before: list[Rollout], after: list[Rollout]) -> list[str]:
+def table(before: Evaluation, after: Evaluation) -> list[str]:
     """Rows of the comparison on held-out tasks."""
-
-    def by_task(side: list[Rollout]) -> list[float | None]:
-        rewards: dict[str, list[float]] = {}
-        for rollout in side:
-            rewards.setdefault(rollout.task.key, []).extend([] if rollout.reward is None else [rollout.reward])
-        return [sum(values) / len(values) if values else None for values in rewards.values()]
-
+    comparison, tools = compare(before, after), (before.tools, after.tools)
     rows = ["| measure | before | after | difference, 95 % interval |", "|---|---|---|---|"]
-    first, second = by_task(before), by_task(after)
-    means = [
-        sum(v for v in side if v is not None) / max(1, sum(v is not None for v in side)) for side in (first, second)
-    ]
-    rows.append(f"| reward | {means[0]:.3f} | {means[1]:.3f} | {paired_bootstrap(first, second)} |")
-    pairs = [[(rollout.task, rollout.document) for rollout in side] for side in (before, after)]
-    counts = [tool_accuracy(side) for side in pairs]
-    cells = ["none" if count.accuracy is None else f"{count.accuracy:.3f}" for count in counts]
-    rows.append(f"| tool accuracy | {cells[0]} | {cells[1]} | {tool_accuracy_difference(*pairs)} |")
-    for name in sorted(counts[0].tools):
-        shares = [count.tools[name] for count in counts if name in count.tools]
+    rows.append("| reward | {:.3f} | {:.3f} | {} |".format(*comparison.rewards, comparison.reward))
+    rows.append(f"| tool accuracy | {tools[0].accuracy:.3f} | {tools[1].accuracy:.3f} | {comparison.tool_accuracy} |")
+    for name in sorted(set(tools[0].tools) & set(tools[1].tools)):
+        shares = [side.tools[name] for side in tools]
         if all(share.required for share in shares):
             texts = [f"{share.met} of {share.required}" for share in shares]
             rows.append(f"| {name} | {' | '.join(texts)} | |")
@@ -66,14 +52,16 @@ def main() -> None:
     run: Path = parser.parse_args().run
     steps = [row for row in read_metrics(run) if row["phase"] == "train"]
     seconds = {key: sum(row["seconds"][key] for row in steps) / len(steps) for key in steps[0]["seconds"]}
-    before, after = ([rollout for _, rollout in read_episodes(run, phase)] for phase in ("before", "after"))
+    before, after = (
+        Evaluation(tuple(rollout for _, rollout in read_episodes(run, phase))) for phase in ("before", "after")
+    )
     RESULTS.mkdir(exist_ok=True)
     curve(steps, RESULTS / "quickstart.png")
     lines = [
         "# The quickstart, run longer",
         "",
         f"`llmi train quickstart steps={len(steps)}`, {platform.machine()}, 2 cores, no GPU. "
-        f"{len(before)} documents for {len({rollout.task.key for rollout in before})} held-out tasks before and after, same seeds. "
+        f"{len(before.rollouts)} documents for {len(before.by_task)} held-out tasks before and after, same seeds. "
         "The judges are embedded proxies: the reward says what they see, no more.",
         "",
         *table(before, after),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmi_env.comparison import Comparison, Evaluation, compare
 from llmi_env.errors import CheckpointError, TrainingError, require
 from llmi_env.models import calm_threads, load_model, resolve_policy
 from llmi_env.policies.base import Sampling
@@ -32,7 +33,7 @@ from llmi_env.world.protocol import World
 from llmi_env.world_handle import check_extras, tool_specs
 from trainers.checkpoint import Checkpoint, load_adapter, newest_checkpoint, restore, save_checkpoint
 from trainers.display import Display, number, share
-from trainers.evaluation import Comparison, Evaluation, compare, interleaved, pick, summary
+from trainers.evaluation import interleaved, pick, summary
 from trainers.recipe import Recipe
 from trainers.reference import Reference, divergence
 from trainers.run_folder import RunLog, prepare_folder, stored_evaluation

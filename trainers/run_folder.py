@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmi_env.comparison import Evaluation
 from llmi_env.errors import CheckpointError, ConfigError
 from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes, read_metrics
 from trainers.checkpoint import Checkpoint, newest_checkpoint
-from trainers.evaluation import Evaluation
 from trainers.recipe import Recipe, check_unchanged
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llmi_env.comparison import Evaluation, compare
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError, require
 from llmi_env.report.charts import line_chart
 from llmi_env.report.document_html import document_html
-from llmi_env.rewards.statistics import Difference, paired_bootstrap
-from llmi_env.rewards.tool_accuracy import tool_accuracy, tool_accuracy_difference
+from llmi_env.rewards.statistics import Difference
+from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes, read_metrics
 
@@ -60,7 +60,7 @@ def write_report(run: Path) -> Path:
         "report.html.j2",
         title=f"Run {run.resolve().name}",
         subtitle=f"{len(steps)} training steps; {len(before)} held-out documents before and after. Judges are embedded proxies.",
-        headline=_headline(before, after) if before else [],
+        headline=_headline(Evaluation(tuple(before)), Evaluation(tuple(after))) if before else [],
         terms=_terms(before, after),
         tools=_tools(before, after),
         charts=[_safe(chart) for chart in _charts(steps)],
@@ -92,43 +92,29 @@ def _paired(before: Sequence[Rollout], after: Sequence[Rollout]) -> tuple[list[R
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
-def by_task(rollouts: Sequence[Rollout]) -> list[float | None]:
-    """Mean reward of each task over its samples, in the order of first appearance; `None` where none is scored."""
-    rewards: dict[str, list[float]] = defaultdict(list)
-    for rollout in rollouts:
-        scored = rewards[rollout.task.key]
-        if rollout.reward is not None:
-            scored.append(rollout.reward)
-    return [sum(values) / len(values) if values else None for values in rewards.values()]
-
-
-def _headline(before: Sequence[Rollout], after: Sequence[Rollout]) -> list[dict[str, str]]:
+def _headline(before: Evaluation, after: Evaluation) -> list[dict[str, str]]:
     rows = []
-    first, second = by_task(before), by_task(after)
-    if any(a is not None and b is not None for a, b in zip(first, second, strict=True)):
-        rows.append(_compared("reward", _mean(first), _mean(second), paired_bootstrap(first, second)))
-    pairs = (
-        [(rollout.task, rollout.document) for rollout in before],
-        [(rollout.task, rollout.document) for rollout in after],
-    )
-    counts = tool_accuracy(pairs[0]), tool_accuracy(pairs[1])
-    if counts[0].accuracy is not None and counts[1].accuracy is not None:
-        difference = tool_accuracy_difference(*pairs)
-        rows.append(_compared("tool accuracy", counts[0].accuracy, counts[1].accuracy, difference))
+    comparison = compare(before, after)
+    if comparison.reward is not None:
+        rows.append(_compared("reward", *comparison.rewards, comparison.reward))
+    tools = before.tools, after.tools
+    if comparison.tool_accuracy is not None:
+        rows.append(_compared("tool accuracy", tools[0].accuracy, tools[1].accuracy, comparison.tool_accuracy))
     for name, attribute in (
         ("calls succeeded of well-formed (the paper's)", "succeeded_of_well_formed"),
         ("calls succeeded of all", "succeeded_of_all"),
     ):
-        values = [getattr(count, attribute) for count in counts]
-        rows.append(
-            {"name": name, "before": _number(values[0]), "after": _number(values[1]), "difference": "", "interval": ""}
-        )
-    unscored = [sum(rollout.reward is None for rollout in side) for side in (before, after)]
-    rows.append({"name": "documents without a score", "before": str(unscored[0]), "after": str(unscored[1])})
+        rows.append({"name": name, **_cells(*(_number(getattr(side, attribute)) for side in tools))})
+    unscored = (str(sum(rollout.reward is None for rollout in side.rollouts)) for side in (before, after))
+    rows.append({"name": "documents without a score", **_cells(*unscored)})
     return rows
 
 
-def _compared(name: str, before: float, after: float, difference: Difference) -> dict[str, str]:
+def _cells(before: str, after: str) -> dict[str, str]:
+    return {"before": before, "after": after}
+
+
+def _compared(name: str, before: float | None, after: float | None, difference: Difference) -> dict[str, str]:
     clear = difference.distinguishable
     return {
         "name": name,

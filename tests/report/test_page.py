@@ -21,7 +21,7 @@ from llmi_env.transcript import Ledger, Owner
 PICTURE = Picture(Image.new("RGB", (8, 8), "green"), Provenance("corpus", title="Barn owl", licence="CC0-1.0"))
 
 
-def rollout(task: Task, reward: float | None, met: bool, seed: int = 1) -> Rollout:
+def rollout(task: Task, group: int, reward: float | None, met: bool) -> Rollout:
     ledger = Ledger()
     ledger.add([1, 2], Owner.PROMPT)
     ledger.add([3, 4, 5], Owner.POLICY, [-0.1, -0.2, -0.3])
@@ -31,15 +31,15 @@ def rollout(task: Task, reward: float | None, met: bool, seed: int = 1) -> Rollo
     document = Document((Text("Owls <script>alert(1)</script> hunt."), figure))
     term = TermReport(1.0, reward, reward, "rule", "" if reward is not None else "the judge is down")
     report = RewardReport(reward, {"image_count": term}, () if reward is not None else ("the judge is down",))
-    return Rollout(task, seed, 0, ledger, document, StopReason.END, report)
+    return Rollout(task, 1, group, ledger, document, StopReason.END, report)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     pytest.importorskip("pyarrow", reason="pyarrow (extra 'train') is not installed")
     tasks = [Task(f"Write about owl number {n}.", tools=("search",), image_count=1, id=f"t{n}") for n in range(6)]
-    write_episodes(tmp_path, "before", [rollout(task, 0.25, met=False) for task in tasks])
-    write_episodes(tmp_path, "after", [rollout(task, 0.75 if n else None, met=True) for n, task in enumerate(tasks)])
+    write_episodes(tmp_path, "before", [rollout(task, n, 0.25, met=False) for n, task in enumerate(tasks)])
+    write_episodes(tmp_path, "after", [rollout(task, n, 0.75 if n else None, met=True) for n, task in enumerate(tasks)])
     rows = [
         {"phase": "train", "step": step, "reward": step / 10, "terms": {"image_count": 0.5}} for step in range(1, 4)
     ]

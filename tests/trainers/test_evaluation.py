@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from llmi_env.calls import Call
+from llmi_env.comparison import Evaluation, compare
 from llmi_env.document import Document, Failure, Figure, Outcome, Picture, Provenance
 from llmi_env.episode import StopReason
 from llmi_env.rewards.report import RewardReport
 from llmi_env.rollout import Rollout
 from llmi_env.task import Task
 from llmi_env.transcript import Ledger
-from trainers.evaluation import Evaluation, compare, interleaved, pick, summary
+from trainers.evaluation import interleaved, pick, summary
 
 PICTURE = Picture(Image.new("RGB", (4, 4)), Provenance("test"))
 PARAMS = {"search": {"query": "owl"}, "code": {"code": "plt.plot([1])"}}
