@@ -16,7 +16,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -199,15 +199,17 @@ def _literal(text: str) -> Any:
         raise MalformedCall("neither JSON nor a Python literal") from None
 
 
-_STRING = re.compile(
-    r"""'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""", re.DOTALL
-)
+_QUOTE = re.compile(r"\'\'\'|\"\"\"|['\"]")
+_STRING_ENDS = {
+    fence: re.compile(rf"\\.|{fence}" if len(fence) == 3 else rf"\\.|{fence}|\n", re.DOTALL)
+    for fence in ("'''", '"""', "'", '"')
+}
 _SIGNS = re.compile(rf"(?:[-+~]\s*+){{{_LITERAL_DEPTH}}}")
 
 
 def _depth(text: str) -> int:
     """How deep brackets are nested outside of strings; a long row of signs counts as too deep."""
-    bare = _STRING.sub("''", text)
+    bare = "''".join(_outside_strings(text))
     depth = deepest = 0
     for char in bare:
         if char in "([{":
@@ -218,24 +220,54 @@ def _depth(text: str) -> int:
     return _LITERAL_DEPTH + 1 if _SIGNS.search(bare) else deepest
 
 
+def _outside_strings(text: str) -> Iterator[str]:
+    """The stretches between string literals, in one pass; a string that never ends is the end, as it is for Python's parser."""
+    start = 0
+    while (opening := _QUOTE.search(text, start)) is not None:
+        yield text[start : opening.start()]
+        fence, position = opening[0], opening.end()
+        while (found := _STRING_ENDS[fence].search(text, position)) is not None and found[0].startswith("\\"):
+            position = found.end()
+        if found is None or found[0] == "\n":
+            return
+        start = found.end()
+    yield text[start:]
+
+
 # Possessive (`*+`): a long run of blanks must not be tried again from each of them.
-_RAW_CODE = re.compile(
-    r"""\{\s*+['"]source['"]\s*+:\s*+['"]code['"]\s*+,\s*+
-        ['"]description['"]\s*+:\s*+(?P<quote>['"])(?P<description>.*?)(?P=quote)\s*+,\s*+
-        ['"]params['"]\s*+:\s*+\{\s*+['"]code['"]\s*+:\s*+
-        (?P<fence>'''|\"\"\"|['"])(?P<code>.*)(?P=fence)\s*+,?\s*+\}\s*+,?\s*+\}\Z""",
-    re.DOTALL | re.VERBOSE,
+_RAW_HEAD = re.compile(
+    r"""\{\s*+['"]source['"]\s*+:\s*+['"]code['"]\s*+,\s*+['"]description['"]\s*+:\s*+(?P<quote>['"])"""
+)
+_RAW_MIDDLE = re.compile(
+    r"""(?P<quote>['"])\s*+,\s*+['"]params['"]\s*+:\s*+\{\s*+['"]code['"]\s*+:\s*+(?P<fence>'''|\"\"\"|['"])"""
 )
 
 
 def _raw_code(text: str) -> Call | None:
-    """LLM-I's code form: quotes and newlines of the program stand unescaped, so no literal parser can read it."""
-    if len(text) > _LITERAL_CHARACTERS or (match := _RAW_CODE.match(text)) is None:
+    """LLM-I's code form: quotes and newlines of the program stand unescaped, so no literal parser can read it.
+
+    Its ends are fixed, `{'source': 'code', 'description': '` and a quote before two braces; between them, the first `', 'params': {'code': '`
+    whose quote is the one at the end parts description and program.
+    """
+    if len(text) > _LITERAL_CHARACTERS or (head := _RAW_HEAD.match(text)) is None:
         return None
-    code = match["code"]
-    if "\n" not in code:
-        code = code.replace("\\n", "\n")
-    return _from_value({"source": "code", "description": match["description"], "params": {"code": code}})
+    body = text
+    for _ in range(2):
+        if not body.endswith("}"):
+            return None
+        body = body[:-1].rstrip().removesuffix(",").rstrip()
+    for middle in _RAW_MIDDLE.finditer(text, head.end()):
+        if middle["quote"] != head["quote"]:
+            continue
+        for fence in dict.fromkeys((middle["fence"], middle["fence"][0])):
+            begin, end = middle.start("fence") + len(fence), len(body) - len(fence)
+            if body.endswith(fence) and begin <= end:
+                code = body[begin:end]
+                if "\n" not in code:
+                    code = code.replace("\\n", "\n")
+                description = text[head.end() : middle.start()]
+                return _from_value({"source": "code", "description": description, "params": {"code": code}})
+    return None
 
 
 def _from_value(value: Any) -> Call:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 from hypothesis import given
@@ -208,3 +209,24 @@ class TestScanner:
                 else:
                     parts.append(f"<{event.tag}>{event.body}" + (f"</{event.tag}>" if event.closed else ""))
             assert "".join(parts) == text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{" + "\\'''\n" * 3990,
+        "{'source': 'code', 'description': '" + "','params':{'code':'''" * 900,
+        "{'source': 'code', 'description': '" + "','params':{'code':'''" * 900 + '"}}',
+        "{'source': 'code', 'description': '" + "' " * 9900,
+        "'" * 19_999,
+        "{" + '"a\\' * 6000,
+        "{" + " " * 19_990 + "'",
+        "{'source': 'code', 'description': '" + "'," + " " * 19_900,
+    ],
+)
+def test_long_bodies_cost_no_more_than_their_length(body: str) -> None:
+    """Twenty thousand characters take milliseconds; what tried again from every character would take seconds."""
+    started = time.process_time()
+    with pytest.raises(MalformedCall):
+        parse_call(body)
+    assert time.process_time() - started < 0.2
