@@ -42,7 +42,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class LimitsConfig(BaseModel):
     """Bounds of one document and of what is shown to the policy."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
     characters: int = Field(default=200_000, ge=1)
     """Characters of a document, calls and thoughts included; reaching it ends the document."""
@@ -276,6 +276,10 @@ def parse_model(model: type[ModelT], data: Mapping[str, Any], what: str) -> Mode
         if first["type"] == "extra_forbidden":
             known = _fields_at(model, path[:-1])
             raise ConfigError(f"{what}: there is no option {place!r}{did_you_mean(str(path[-1]), known)}") from None
+        if first["type"] == "literal_error":
+            allowed = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
+            hint = did_you_mean(str(first["input"])[:60], allowed)
+            raise ConfigError(f"{what}: option {place!r} cannot be {first['input']!r:.60}{hint}") from None
         said = str(first["msg"]).removeprefix("Value error, ")
         raise ConfigError(f"{what}: option {place!r}: {said}" if place else f"{what}: {said}") from None
 

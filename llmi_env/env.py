@@ -34,6 +34,7 @@ from llmi_env.spaces import ImageList, TokenSequence, UnicodeText
 from llmi_env.task import Task
 from llmi_env.task_sets import SPLITS, TaskSet, load_tasks
 from llmi_env.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
+from llmi_env.tools import TOOLS
 from llmi_env.transcript import Transcript
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.protocol import Judgments, Unscored, World
@@ -131,7 +132,8 @@ class LLMIEnv(gym.Env[Observation, Any]):
             self._handle = WorldHandle(self.config.world, self.config.services)
             self.tools = dict(tools or tool_specs(self.config.services))
         self.reward = reward if isinstance(reward, HybridReward) else HybridReward.preset(self.config.reward)
-        self.tasks = _load_tasks(self.config.tasks if tasks is None or isinstance(tasks, str | Path) else tasks)
+        named = self.config.tasks if tasks is None or isinstance(tasks, str | Path) else tasks
+        self.tasks = _load_tasks(named).for_tools(self.tools)
         self.tokenizer = _tokenizer(tokenizer if isinstance(tokenizer, Tokenizer) else self.config)
         self.render_mode = render_mode
         self.observation_space = self._observation_space()
@@ -162,7 +164,7 @@ class LLMIEnv(gym.Env[Observation, Any]):
 
         Raises:
             ConfigError: an unknown option.
-            TaskError: no task of that id, or one too large to be observed.
+            TaskError: no task of that id, one that names an unknown tool, or one too large to be observed.
         """
         super().reset(seed=seed)
         self._over, self._why_over = True, "call reset first"
@@ -271,13 +273,17 @@ class LLMIEnv(gym.Env[Observation, Any]):
         if wanted is None:
             return self.tasks[index]
         if isinstance(wanted, Task):
+            known = {*self.tools, *TOOLS.names}
+            for tool in wanted.tools:
+                if tool not in known:
+                    raise TaskError(f"task {wanted.id or wanted.key}: unknown tool {tool!r}{did_you_mean(tool, known)}")
             return wanted
         if isinstance(wanted, str):
             return self.tasks.by_id(wanted)
         raise TaskError(f"options['task'] must be a Task or the id of one, not {type(wanted).__name__}")
 
     def _token(self, action: Any) -> int:
-        if not self.action_space.contains(action):
+        if isinstance(action, bool) or not self.action_space.contains(action):
             raise ActionError(f"an action is a token id in {self.action_space}, not {action!r:.80}")
         return int(action)
 

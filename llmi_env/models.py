@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.errors import AssetError, ConfigError, require
+from llmi_env.hub import from_hub
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,11 +42,20 @@ _FORMAT = 1  # raised when the conversion changes, so that older caches are buil
 
 
 def cache_dir() -> Path:
-    """Where models and indexes are kept: `LLMI_CACHE_DIR`, else the user's cache folder. Made when it is missing."""
+    """Where models and indexes are kept: `LLMI_CACHE_DIR`, else the user's cache folder. Made when it is missing.
+
+    Raises:
+        ConfigError: it cannot be made, or is no folder.
+    """
     import platformdirs
 
-    folder = Path(os.environ.get("LLMI_CACHE_DIR") or platformdirs.user_cache_dir("llmi"))
-    folder.mkdir(parents=True, exist_ok=True)
+    named = os.environ.get("LLMI_CACHE_DIR")
+    folder = Path(named or platformdirs.user_cache_dir("llmi"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        whence = "LLMI_CACHE_DIR names it" if named else "LLMI_CACHE_DIR names another one"
+        raise ConfigError(f"the cache folder {folder} cannot be made or used ({error.strerror}); {whence}") from error
     return folder
 
 
@@ -266,10 +276,14 @@ def load_model(name: str | Path, *, trainable: bool = False) -> tuple[Any, HFTok
 
     try:
         with _quiet(transformers):
-            local = Path(source.base).is_dir()  # then the hub is not asked for anything
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source.base, local_files_only=local)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                source.base, dtype=torch.float32, local_files_only=local
+            tokenizer, model = from_hub(
+                lambda local: (
+                    transformers.AutoTokenizer.from_pretrained(source.base, local_files_only=local),
+                    transformers.AutoModelForCausalLM.from_pretrained(
+                        source.base, dtype=torch.float32, local_files_only=local
+                    ),
+                ),
+                source.base,
             )
     except (OSError, ValueError) as error:
         raise ConfigError(f"the policy {source.base!r} cannot be loaded: {error}") from error

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import TaskError
@@ -122,6 +122,8 @@ def decode_picture(data: bytes, where: str) -> Image.Image:
             return upright.convert("RGB")
     except TaskError:
         raise
+    except UnidentifiedImageError:  # its message holds the address of a buffer
+        raise TaskError(f"{where}: not a readable picture: none of {', '.join(PICTURE_FORMATS)}") from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes, SyntaxError and struct.error included
         raise TaskError(f"{where}: not a readable picture: {type(error).__name__}: {error}") from error
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import Any, overload
 
 from llmi_env.errors import TaskError, did_you_mean, require
-from llmi_env.task import ImageCount, Task
+from llmi_env.task import LONE_SURROGATE, ImageCount, Task
 from llmi_env.task_pictures import PictureRef, picture_refs
 from llmi_env.tools import TOOLS
+
+_log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "heldout")
 """The bundled splits; disjoint by subject and by wording."""
@@ -109,6 +112,27 @@ class TaskSet(Sequence[Task]):
             raise TaskError(f"task set {self.name!r} of {len(self)} tasks has no task {id!r}{hint}")
         return self._index[id]
 
+    def for_tools(self, tools: Iterable[str]) -> TaskSet:
+        """The tasks that can be fulfilled with these tools.
+
+        A bundled split leaves the others out. In a user's own set they stay, with a warning: it is not ours to change.
+
+        Raises:
+            TaskError: none is left.
+        """
+        have = set(tools)
+        kept = tuple(row for row in self._rows if have.issuperset(row.task.tools))
+        if len(kept) == len(self._rows):
+            return self
+        missing = sorted({tool for row in self._rows for tool in row.task.tools} - have)
+        if self.name not in SPLITS:
+            count = len(self._rows) - len(kept)
+            _log.warning("%d of %d tasks of %s need %s, not at hand", count, len(self), self.name, ", ".join(missing))
+            return self
+        if not kept:
+            raise TaskError(f"no task of {self.name!r} can be fulfilled without {', '.join(missing)}")
+        return TaskSet(self.name, kept)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what the tasks ask, in order; pictures count by content where embedded, else by their name."""
@@ -156,6 +180,8 @@ def load_tasks(source: str | Path | Sequence[Task]) -> TaskSet:
 
 def _load_named(source: str | Path) -> TaskSet:
     text = str(source)
+    if not text.strip():
+        raise TaskError(f"the name of a task set is empty; {_ACCEPTED}")
     if isinstance(source, str) and source in SPLITS:
         entry = resources.files("llmi_env").joinpath("assets", "tasks", f"{source}.jsonl")
         return _read_jsonl(entry.read_text(encoding="utf-8"), source, f"{source}.jsonl", Path(str(entry)).parent)
@@ -173,11 +199,24 @@ def _load_named(source: str | Path) -> TaskSet:
         return _read_jsonl(content, path.stem, path.name, path.parent)
     if path.is_file():
         raise TaskError(f"{text!r}: task files end in .jsonl or .parquet, not {suffix or 'nothing'!r}")
+    if path.is_dir() and not _is_data_set(path):
+        raise TaskError(f"the folder {text!r} holds no Hugging Face data set; {_ACCEPTED}")
     if path.is_dir() or (isinstance(source, str) and _is_hub_name(source)):
         return _read_dataset(text, path if path.is_dir() else None)
-    raise TaskError(
-        f"unknown task set {text!r}{did_you_mean(text, SPLITS)}; or the path of a .jsonl or .parquet file, or a "
-        "Hugging Face data set as 'owner/name'"
+    raise TaskError(f"unknown task set {text!r}{did_you_mean(text, SPLITS)}; {_ACCEPTED}")
+
+
+_ACCEPTED = "a task set is train, validation, heldout, the path of a .jsonl or .parquet file, or a Hugging Face data set (a folder, or 'owner/name')"
+_SAVED = ("dataset_info.json", "dataset_dict.json")
+
+
+def _is_data_set(folder: Path) -> bool:
+    """Whether a folder is a saved data set or a clone of one; anything else would be read file by file, whatever it holds."""
+    marks = (*_SAVED, "README.md", "data")
+    return any((folder / mark).exists() for mark in marks) and (
+        any((folder / mark).is_file() for mark in _SAVED)
+        or any(folder.rglob("*.parquet"))
+        or any(folder.rglob("*.jsonl"))
     )
 
 
@@ -222,7 +261,7 @@ def _read_dataset(text: str, folder: Path | None) -> TaskSet:
     datasets = require("datasets", "reading a Hugging Face data set", "hub")
     name, _, split = (text, "", "") if folder else text.partition(":")
     split = split or "train"
-    saved = folder is not None and any((folder / mark).is_file() for mark in ("dataset_info.json", "dataset_dict.json"))
+    saved = folder is not None and any((folder / mark).is_file() for mark in _SAVED)
     try:
         data = datasets.load_from_disk(text) if saved else datasets.load_dataset(name, split=split)
     except Exception as error:  # the library lets errors of file systems, hubs and parsers through, with no common root
@@ -326,6 +365,8 @@ def _question(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         said = "is missing" if value is None else f"must be text that is not blank, not {value!r:.60}"
         raise TaskError(f"{where}: {said}")
+    if (half := LONE_SURROGATE.search(value)) is not None:
+        raise TaskError(f"{where}: must be text without lone surrogates, not {half.group()!r}")
     return value.strip()
 
 

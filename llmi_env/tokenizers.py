@@ -7,12 +7,14 @@ incremental: a character whose bytes are spread over several tokens comes out wi
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from llmi_env.errors import ConfigError, require
+from llmi_env.hub import from_hub
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -159,7 +161,8 @@ class HFTokenizer:
         if not eos_ids:
             raise ConfigError("the tokenizer has no eos token, so no document could end: pass eos_ids")
         self._eos_ids = frozenset(eos_ids)
-        self._special = frozenset(tokenizer.all_special_ids)
+        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        self._spellings = frozenset(tokenizer.all_special_tokens) | {str(token) for token in added if token.special}
         self._pieces = _byte_pieces(tokenizer)
 
     @classmethod
@@ -191,18 +194,40 @@ class HFTokenizer:
         return _Utf8Decoder(self._pieces) if self._pieces is not None else _WindowDecoder(self.hf)
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
-        """Ids by the tokenizer's own chat template."""
+        """Ids by the tokenizer's own chat template. A special token that is spelt in a message is text, not that token."""
         if not getattr(self.hf, "chat_template", None):
             raise ConfigError("the tokenizer has no chat template; set one (`tokenizer.chat_template = ...`)")
-        ids = self.hf.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=True, return_dict=False)
+        clean = [{**message, "content": _whole(message["content"])} for message in messages]
+        if any(spelling in message["content"] for message in clean for spelling in self._spellings):
+            return self._fenced_chat(clean)
+        ids = self.hf.apply_chat_template(clean, add_generation_prompt=True, tokenize=True, return_dict=False)
         return [int(token) for token in ids]
+
+    def _fenced_chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+        """The template around place-holders, then each content in its place as plain text: no user can open a turn of another role."""
+        contents = [message["content"] for message in messages]
+        nonce = hashlib.sha256("\0".join(contents).encode()).hexdigest()[:24]
+        holders = [f"{nonce}n{number}n" for number in range(len(messages))]
+        held = [{**message, "content": holder} for message, holder in zip(messages, holders, strict=True)]
+        rest = str(self.hf.apply_chat_template(held, add_generation_prompt=True, tokenize=False))
+        ids: list[int] = []
+        for holder, content in zip(holders, contents, strict=True):
+            before, found, rest = rest.partition(holder)
+            if not found or holder in rest:
+                raise ConfigError(
+                    "the chat template does not show each message once, in order: special tokens cannot be kept out"
+                )
+            ids += [*self.hf.encode(before, add_special_tokens=False), *self.encode(content)]
+        return [int(token) for token in (*ids, *self.hf.encode(rest, add_special_tokens=False))]
 
 
 @lru_cache(maxsize=8)
 def _load(name: str) -> HFTokenizer:
     transformers = require("transformers", "a Hugging Face tokenizer", "offline")
     try:
-        return HFTokenizer(transformers.AutoTokenizer.from_pretrained(name))
+        return HFTokenizer(
+            from_hub(lambda local: transformers.AutoTokenizer.from_pretrained(name, local_files_only=local), name)
+        )
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise

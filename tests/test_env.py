@@ -268,7 +268,9 @@ class TestFeedback:
 
 
 class TestActionsOutsideTheSpace:
-    @pytest.mark.parametrize("action", [257, -1, 2**70, 1.0, "a", None, [1], np.array([1, 2]), np.float64(1)], ids=repr)
+    @pytest.mark.parametrize(
+        "action", [257, -1, 2**70, 1.0, True, "a", None, [1], np.array([1, 2]), np.float64(1)], ids=repr
+    )
     def test_tokens(self, make: Callable[..., LLMIEnv], action: object) -> None:
         env = make()
         env.reset(options={"task": "owls"})
@@ -418,6 +420,15 @@ class TestSeeding:
 
         assert later(None) == later({"task": "bees"})
 
+    def test_a_task_that_names_an_unknown_tool(self, make: Callable[..., LLMIEnv]) -> None:
+        with pytest.raises(TaskError, match="unknown tool 'serch', did you mean 'search'"):
+            make().reset(options={"task": Task("Owls", tools=("serch",))})
+
+    def test_bundled_tasks_can_be_fulfilled(self) -> None:
+        env = LLMIEnv("rules")
+        assert env.tasks
+        assert all(set(task.tools) <= set(env.tools) for task in env.tasks)
+
     @pytest.mark.parametrize("task", ["beees", 7, ("bees",)])
     def test_a_task_that_does_not_exist(self, make: Callable[..., LLMIEnv], task: Any) -> None:
         with pytest.raises(TaskError):
@@ -433,8 +444,8 @@ class TestSeeding:
 
     def test_what_no_observation_can_carry_is_replaced(self, make: Callable[..., LLMIEnv]) -> None:
         env = make()
-        observation, _ = env.reset(options={"task": Task("Owls\x00 and \ud800.")})
-        assert "Owls\ufffd and \ufffd." in observation["text"]
+        observation, _ = env.reset(options={"task": Task("Owls\x00 and bats.")})
+        assert "Owls\ufffd and bats." in observation["text"]
         assert observation in env.observation_space
 
 
@@ -567,7 +578,8 @@ class TestBadConfiguration:
         [
             ({"config": "rulez"}, "did you mean 'rules'"),
             ({"feedbak": "text"}, "did you mean 'feedback'"),
-            ({"action_mode": "word"}, "action_mode"),
+            ({"action_mode": "documnt"}, "cannot be 'documnt', did you mean 'document'"),
+            ({"limits": {"calls": "5"}}, "limits.calls"),
             ({"render_mode": "human"}, "no render mode"),
             ({"reward": "papr"}, "did you mean 'paper'"),
             ({"tokenizer": 3}, "tokenizer"),

@@ -142,3 +142,10 @@ def test_the_real_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert tokenizer.hf.convert_ids_to_tokens(model.config.eos_token_id) == "<|im_end|>"
     assert tokenizer.eos_ids == {model.config.eos_token_id}
     assert not hasattr(model.config, "quantization_config")
+
+
+def test_a_cache_folder_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LLMI_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="LLMI_CACHE_DIR"):
+        models.cache_dir()

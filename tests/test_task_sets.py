@@ -200,8 +200,9 @@ def test_transparency_becomes_white(tmp_path: Path) -> None:
 def test_hostile_pictures_raise_task_errors(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "bad.png").write_bytes(data)
     tasks = load_tasks(write_jsonl(tmp_path, {"question": "x", "images": ["bad.png"]}))
-    with pytest.raises(TaskError, match=r"row 1, field 'images\[0\]'.*not a readable picture"):
+    with pytest.raises(TaskError, match=r"row 1, field 'images\[0\]'.*not a readable picture") as raised:
         tasks[0]
+    assert " at 0x" not in str(raised.value)  # an address would differ from run to run
 
 
 def test_a_picture_with_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
@@ -317,6 +318,33 @@ def test_a_saved_data_set_folder(tmp_path: Path) -> None:
 
 def test_a_data_set_that_cannot_be_loaded(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "data.parquet").write_bytes(b"PAR1")
+    (tmp_path / "README.md").touch()
     with pytest.raises(TaskError, match="cannot be loaded"):
-        load_tasks(tmp_path / "empty")
+        load_tasks(tmp_path)
+
+
+def test_a_folder_of_anything_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("not yours")
+    with pytest.raises(TaskError, match="holds no Hugging Face data set; a task set is train"):
+        load_tasks(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["", "  "])
+def test_an_empty_name(source: str) -> None:
+    with pytest.raises(TaskError, match="is empty; a task set is train"):
+        load_tasks(source)
+
+
+def test_bundled_tasks_that_need_a_missing_tool_are_left_out() -> None:
+    whole = load_tasks("train")
+    kept = whole.for_tools(["search", "edit", "code"])
+    assert 0 < len(kept) < len(whole)
+    assert not any("diffusion" in task.tools for task in kept)
+    assert whole.for_tools(["search", "edit", "code", "diffusion"]) is whole
+
+
+def test_a_users_tasks_stay_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    tasks = load_tasks([Task("Draw a cat.", tools=("diffusion",)), Task("Write.")])
+    assert tasks.for_tools(["search"]) is tasks
+    assert "1 of 2 tasks of given need diffusion" in caplog.text

@@ -107,8 +107,9 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
     # What the recipe names is looked up before anything is written, so that a typing error leaves no folder behind.
     resolve_policy(recipe.model)
     reward = HybridReward.preset(recipe.env.reward)
-    train_tasks = list(load_tasks(recipe.env.tasks))
-    eval_tasks = pick(load_tasks(recipe.eval_tasks), recipe.eval_size, recipe.eval_seed)
+    tools = tool_specs(recipe.env.services)
+    train_tasks = list(load_tasks(recipe.env.tasks).for_tools(tools))
+    eval_tasks = pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed)
     checkpoint = prepare_folder(recipe, run_dir, resume)
     with Display(console, recipe.steps) as display:
         try:
