@@ -206,7 +206,10 @@ def _load_named(source: str | Path) -> TaskSet:
     raise TaskError(f"unknown task set {text!r}{did_you_mean(text, SPLITS)}; {_ACCEPTED}")
 
 
-_ACCEPTED = "a task set is train, validation, heldout, the path of a .jsonl or .parquet file, or a Hugging Face data set (a folder, or 'owner/name')"
+_ACCEPTED = (
+    "a task set is train, validation, heldout, the path of a .jsonl or .parquet file, "
+    "or a Hugging Face data set (a folder, or 'owner/name')"
+)
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 
 
