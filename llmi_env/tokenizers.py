@@ -1,7 +1,8 @@
 """Tokenizers as the transcript needs them: exact ids in, text out piece by piece.
 
-Two implementations: `ByteTokenizer`, which is built in and needs nothing, and `HFTokenizer` around any Hugging Face one. Decoding is
-incremental: a character whose bytes are spread over several tokens comes out with the last of them, at constant cost per token.
+Three implementations: `ByteTokenizer`, which is built in and needs nothing, `PieceTokenizer`, whose tokens are pieces of text that the user
+names, and `HFTokenizer` around any Hugging Face one. Decoding is incremental: a character whose bytes are spread over several tokens comes
+out with the last of them, at constant cost per token.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-from llmi_env.errors import ConfigError, require
+from llmi_env.errors import ConfigError, did_you_mean, require
 from llmi_env.hub import from_hub
+
+Fallback = Literal["bytes", "unknown"]
+"""What a `PieceTokenizer` makes of text between its pieces."""
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -105,11 +109,104 @@ class ByteTokenizer:
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         """Roles and texts as plain lines: bytes have no chat template."""
-        lines = [f"[{message['role']}]\n{message['content']}\n" for message in messages]
-        return self.encode("\n".join(lines) + "\n[assistant]\n")
+        return self.encode(_plain_chat(messages))
 
 
-_BYTE_PIECES = (*tuple(bytes([value]) for value in range(256)), b"")
+_BYTES = tuple(bytes([value]) for value in range(256))
+_BYTE_PIECES = (*_BYTES, b"")
+
+
+def _plain_chat(messages: Sequence[dict[str, Any]]) -> str:
+    lines = [f"[{message['role']}]\n{message['content']}\n" for message in messages]
+    return "\n".join(lines) + "\n[assistant]\n"
+
+
+class PieceTokenizer:
+    """Tokens are pieces of text of any length: words, sentences, whole calls. For small policies and research on the choice of tools.
+
+    Ids 0 to n - 1 are the pieces in the order given, the last id is eos. What stands between them is for text that no piece covers:
+
+    - `fallback="bytes"`: the 256 bytes, so that every text comes back from its ids;
+    - `fallback="unknown"`: one token for all of it up to the next piece, written out as U+FFFD. Every other token is one that the user
+      named, and a prompt is as short as the pieces in it.
+
+    `encode` takes the longest piece at each place, from left to right.
+
+    Args:
+        pieces: texts, each once.
+        fallback: `bytes` or `unknown`.
+
+    Raises:
+        ConfigError: no pieces, an empty one, one given twice, or an unknown fallback.
+
+    >>> tokenizer = PieceTokenizer(["photo", "photograph", "owl"], fallback="unknown")
+    >>> tokenizer.encode("a photograph of an owl"), tokenizer.vocab_size
+    ([3, 1, 3, 2], 5)
+    """
+
+    def __init__(self, pieces: Sequence[str], fallback: Fallback = "bytes") -> None:
+        if fallback not in get_args(Fallback):
+            raise ConfigError(f"fallback cannot be {fallback!r}{did_you_mean(str(fallback), get_args(Fallback))}")
+        if isinstance(pieces, str) or not all(isinstance(piece, str) for piece in pieces):
+            raise ConfigError("pieces are a sequence of texts, such as ['photo', 'chart']")
+        self.pieces = tuple(pieces)
+        if not self.pieces:
+            raise ConfigError("a piece tokenizer needs at least one piece; for bytes alone there is ByteTokenizer")
+        seen: set[str] = set()
+        for position, piece in enumerate(self.pieces):
+            if not piece or _whole(piece) != piece:
+                raise ConfigError(
+                    f"piece {position} is {piece!r:.80}: it must be text, not empty, without lone surrogates"
+                )
+            if piece in seen:
+                raise ConfigError(f"piece {position}, {piece!r:.80}, was given before: each piece is one token")
+            seen.add(piece)
+        self.fallback: Fallback = fallback
+        between = _BYTES if fallback == "bytes" else ("\ufffd".encode(),)
+        self._bytes = (*(piece.encode("utf-8") for piece in self.pieces), *between, b"")
+        self._ids = {piece: token for token, piece in enumerate(self.pieces)}
+        # Alternatives are tried in this order, so the longest one wins.
+        self._pattern = re.compile("|".join(re.escape(piece) for piece in sorted(self.pieces, key=len, reverse=True)))
+
+    @property
+    def vocab_size(self) -> int:
+        """The pieces, the fallback's tokens and eos."""
+        return len(self._bytes)
+
+    @property
+    def eos_id(self) -> int:
+        """The last id."""
+        return len(self._bytes) - 1
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """The one eos id."""
+        return frozenset({self.eos_id})
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the longest pieces from left to right, and of what stands between them."""
+        text = _whole(text)
+        ids: list[int] = []
+        done = 0
+        for found in self._pattern.finditer(text):
+            ids += self._between(text[done : found.start()])
+            ids.append(self._ids[found.group()])
+            done = found.end()
+        return ids + self._between(text[done:])
+
+    def decoder(self) -> Decoder:
+        """A fresh UTF-8 decoder."""
+        return _Utf8Decoder(self._bytes)
+
+    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+        """Roles and texts as plain lines, as `ByteTokenizer`."""
+        return self.encode(_plain_chat(messages))
+
+    def _between(self, text: str) -> list[int]:
+        first = len(self.pieces)
+        if self.fallback == "bytes":
+            return [first + value for value in text.encode("utf-8")]
+        return [first] if text else []
 
 
 class _WindowDecoder:

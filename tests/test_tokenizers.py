@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmi_env import hub
 from llmi_env.errors import ConfigError
-from llmi_env.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
+from llmi_env.tokenizers import ByteTokenizer, HFTokenizer, PieceTokenizer, Tokenizer
 from tests.streams import FRAGMENTS
 
 texts = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(FRAGMENTS), max_size=5).map("".join))
@@ -90,6 +91,74 @@ class TestBytes:
         assert text.endswith("[assistant]\n")
 
 
+class TestPieces:
+    WORDS = ("photo", "photograph", "owl", "日本", "\n", '<imgen>{"source": ')
+
+    def test_pieces_come_first_and_eos_last(self) -> None:
+        tokenizer = PieceTokenizer(self.WORDS)
+        assert isinstance(tokenizer, Tokenizer)
+        assert (tokenizer.vocab_size, tokenizer.eos_ids) == (6 + 256 + 1, frozenset({262}))
+        assert PieceTokenizer(self.WORDS, fallback="unknown").vocab_size == 6 + 1 + 1
+        assert [tokenizer.encode(piece) for piece in self.WORDS] == [[token] for token in range(6)]
+
+    def test_the_longest_piece_is_taken_at_each_place(self) -> None:
+        tokenizer = PieceTokenizer(["a", "ab", "bcd", "abc"])
+        assert tokenizer.encode("abcd") == [3, 4 + ord("d")]  # not "a" + "bcd"
+        assert tokenizer.encode("ababc") == [1, 3]
+
+    @given(texts, st.lists(st.text(min_size=1, max_size=4), max_size=6, unique=True))
+    def test_with_bytes_a_round_trip_keeps_the_text_but_lone_surrogates(self, text: str, more: list[str]) -> None:
+        extra = [piece for piece in more if piece not in self.WORDS and piece.isprintable()]
+        tokenizer = PieceTokenizer([*self.WORDS, *extra])
+        wanted = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+        assert "".join(pieces(tokenizer, tokenizer.encode(text))) == wanted
+
+    def test_with_unknown_one_token_stands_for_all_between_two_pieces(self) -> None:
+        tokenizer = PieceTokenizer(self.WORDS, fallback="unknown")
+        ids = tokenizer.encode("A photo of the owl")
+        assert ids == [6, 0, 6, 2]
+        assert pieces(tokenizer, ids) == ["\ufffd", "photo", "\ufffd", "owl", ""]
+        assert tokenizer.encode("photoowl") == [0, 2]
+        assert tokenizer.encode("") == []
+
+    def test_a_piece_after_half_a_character_stays_whole(self) -> None:
+        tokenizer = PieceTokenizer(["owl"])
+        half = 1 + "é".encode()[0]
+        assert pieces(tokenizer, [half, 0, tokenizer.eos_id]) == ["", "\ufffdowl", "", ""]
+
+    @pytest.mark.parametrize("fallback", ["bytes", "unknown"])
+    def test_it_copies_and_pickles(self, fallback: Any) -> None:
+        tokenizer = PieceTokenizer(self.WORDS, fallback)
+        for made in (copy.deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):
+            assert made.encode("an owl") == tokenizer.encode("an owl")
+            assert made.vocab_size == tokenizer.vocab_size
+
+    def test_a_conversation_is_plain_lines(self) -> None:
+        tokenizer = PieceTokenizer(self.WORDS)
+        assert "".join(pieces(tokenizer, tokenizer.chat(MESSAGES))) == "".join(
+            pieces(ByteTokenizer(), ByteTokenizer().chat(MESSAGES))
+        )
+
+    @pytest.mark.parametrize(
+        ("bad", "said"),
+        [
+            ([], "at least one piece"),
+            ("owl", "sequence of texts"),
+            (["owl", 3], "sequence of texts"),
+            (["owl", ""], "piece 1 is '': it must be text"),
+            (["a\ud800"], "without lone surrogates"),
+            (["owl", "bee", "owl"], "piece 2, 'owl', was given before"),
+        ],
+    )
+    def test_pieces_that_cannot_be_tokens_are_refused(self, bad: Any, said: str) -> None:
+        with pytest.raises(ConfigError, match=said):
+            PieceTokenizer(bad)
+
+    def test_an_unknown_fallback_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="did you mean 'bytes'"):
+            PieceTokenizer(["owl"], fallback="byte")  # type: ignore[arg-type]
+
+
 class TestByteLevelBPE:
     def test_eos_is_found_by_name(self, hf: HFTokenizer, bpe: Any) -> None:
         assert hf.eos_ids == {bpe.convert_tokens_to_ids("<|im_end|>")}
@@ -137,8 +206,6 @@ class TestByteLevelBPE:
         assert hf.chat([{"role": "user", "content": "a\ud800"}]) == hf.chat([{"role": "user", "content": "a\ufffd"}])
 
     def test_a_template_that_hides_a_message_is_refused(self, bpe: Any) -> None:
-        import copy
-
         blind = copy.deepcopy(bpe)
         blind.chat_template = "<|im_start|>assistant\n"
         with pytest.raises(ConfigError, match="once, in order"):
