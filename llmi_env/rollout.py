@@ -18,12 +18,13 @@ from llmi_env.calls import BUILTIN, ToolSpec
 from llmi_env.document import Document
 from llmi_env.episode import CallRequest, Episode, Limits, StopReason
 from llmi_env.errors import ConfigError
+from llmi_env.ledger import Ledger
 from llmi_env.policies.base import Policy, Sampling, WriteStats
 from llmi_env.prompting import PromptStyle
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.report import RewardReport
 from llmi_env.task import Task
-from llmi_env.transcript import Ledger, Transcript
+from llmi_env.transcript import Transcript
 from llmi_env.world.protocol import World
 from llmi_env.world.runtime import CallScheduler
 

@@ -19,10 +19,10 @@ from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Provenance, Text
 from llmi_env.episode import StopReason
 from llmi_env.errors import LLMIError, require
+from llmi_env.ledger import Ledger, Owner
 from llmi_env.rewards.report import RewardReport
 from llmi_env.rollout import Rollout, RolloutTimes
 from llmi_env.task import Task
-from llmi_env.transcript import Ledger, Owner
 from llmi_env.world.wire import pack, unpack
 
 FOLDER = "episodes"

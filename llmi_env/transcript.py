@@ -6,108 +6,16 @@ policy is shown of an outcome. Text is never tokenised again to get ids: masks, 
 
 from __future__ import annotations
 
-import enum
+import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from llmi_env.document import Outcome, Picture
 from llmi_env.episode import CallRequest, Episode, StopReason
 from llmi_env.errors import ActionError, EpisodeOver
+from llmi_env.ledger import Ledger, Owner
 from llmi_env.prompting import result_text
 from llmi_env.tokenizers import Tokenizer
-
-
-class Owner(enum.IntEnum):
-    """Who put a token into the context."""
-
-    PROMPT = 0
-    """The prompt."""
-    POLICY = 1
-    """Sampled by the policy: the only tokens that are trained on."""
-    TOOL = 2
-    """Text that tells the policy what a tool did."""
-    PICTURE = 3
-    """Placeholder of a picture's features."""
-
-
-@dataclass
-class Ledger:
-    """Every token of a rollout with its owner and, for the policy's, its logprob.
-
-    Attributes:
-        ids: token ids in the order in which the policy saw them, length T.
-        owners: owner of each token, length T.
-        logprobs: log-probability under the sampling policy (natural logarithm), NaN where there is none, length T.
-        pictures: `(start, length, picture)` of each picture's placeholder run.
-    """
-
-    ids: list[int] = field(default_factory=list)
-    owners: list[Owner] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    pictures: list[tuple[int, int, Picture]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def prompt_length(self) -> int:
-        """Tokens before the first one that is not the prompt's."""
-        return next((i for i, owner in enumerate(self.owners) if owner is not Owner.PROMPT), len(self.owners))
-
-    @property
-    def prompt_ids(self) -> list[int]:
-        """Ids of the prompt."""
-        return self.ids[: self.prompt_length]
-
-    @property
-    def response_ids(self) -> list[int]:
-        """Ids after the prompt: the policy's, the tools' and the pictures'."""
-        return self.ids[self.prompt_length :]
-
-    @property
-    def policy_mask(self) -> list[bool]:
-        """True where the policy sampled the token, length T."""
-        return [owner is Owner.POLICY for owner in self.owners]
-
-    @property
-    def n_policy(self) -> int:
-        """Tokens that the policy sampled."""
-        return sum(self.policy_mask)
-
-    def add(self, ids: Sequence[int], owner: Owner, logprobs: Sequence[float] | None = None) -> None:
-        """Append tokens of one owner.
-
-        Raises:
-            ValueError: if there is not exactly one logprob for each id.
-        """
-        if logprobs is not None and len(logprobs) != len(ids):
-            raise ValueError(f"{len(ids)} ids but {len(logprobs)} logprobs")
-        self.ids.extend(ids)
-        self.owners.extend([owner] * len(ids))
-        self.logprobs.extend(logprobs if logprobs is not None else [math.nan] * len(ids))
-
-    def check(self) -> None:
-        """Raise `ValueError` unless the ledger is whole: equal lengths, prompt first, picture runs owned by pictures."""
-        if not len(self.ids) == len(self.owners) == len(self.logprobs):
-            raise ValueError(
-                f"lengths differ: {len(self.ids)} ids, {len(self.owners)} owners, {len(self.logprobs)} logprobs"
-            )
-        if any(owner is Owner.PROMPT for owner in self.owners[self.prompt_length :]):
-            raise ValueError("a prompt token stands after the prompt")
-        if any(
-            owner is not Owner.POLICY and not math.isnan(p) for owner, p in zip(self.owners, self.logprobs, strict=True)
-        ):
-            raise ValueError("a token that the policy did not sample has a logprob")
-        runs = sum(length for _, length, _ in self.pictures)
-        inside = all(
-            owner is Owner.PICTURE
-            for start, length, _ in self.pictures
-            for owner in self.owners[start : start + length]
-        )
-        prompt_pictures = any(owner is Owner.PICTURE for owner in self.owners[: self.prompt_length])
-        if not inside or prompt_pictures or runs != sum(owner is Owner.PICTURE for owner in self.owners):
-            raise ValueError("picture runs and picture tokens do not agree")
 
 
 class Transcript:
@@ -152,6 +60,12 @@ class Transcript:
             raise EpisodeOver(f"the document has ended ({self.episode.stop.value}); start a new episode")
         if logprobs is not None and len(logprobs) != len(ids):
             raise ActionError(f"{len(ids)} ids but {len(logprobs)} logprobs")
+        if (
+            len(ids) == 1
+            and 0 <= (token := ids[0]) < self._vocab
+            and (self.max_tokens is None or self._written < self.max_tokens)
+        ):
+            return self._take(token, math.nan if logprobs is None else logprobs[0])
         if self.max_tokens is not None and self._written + len(ids) > self.max_tokens:
             raise ActionError(f"{len(ids)} tokens, but only {self.tokens_left} are left of {self.max_tokens}")
         for position, token in enumerate(ids):
@@ -161,17 +75,9 @@ class Transcript:
                 raise ActionError(f"{len(ids) - position - 1} tokens stand after the eos token at position {position}")
         requests: list[CallRequest] = []
         for position, token in enumerate(ids):
-            self.ledger.add((token,), Owner.POLICY, None if logprobs is None else (logprobs[position],))
-            self._written += 1
-            if token in self._eos:
-                requests += self._end(StopReason.END)
-                break
-            if text := self._decoder.push(token):
-                requests += self.episode.write(text)
+            requests += self._take(token, math.nan if logprobs is None else logprobs[position])
             if self.episode.stop is not None:
                 break
-        if self.episode.stop is None and self._written == self.max_tokens:
-            requests += self._end(StopReason.LENGTH)
         return requests
 
     def end(self, reason: StopReason = StopReason.END) -> list[CallRequest]:
@@ -188,15 +94,50 @@ class Transcript:
 
         Returns:
             The ids added to the context, owned by `TOOL` and `PICTURE`.
+
+        Raises:
+            ValueError: if there are placeholders of a picture, but none came. Nothing has changed then.
         """
         ids = self.tokenizer.encode(result_text(index, outcome))
+        if not len(picture_ids):
+            self.ledger.add(ids, Owner.TOOL)
+            return ids
+        if not isinstance(outcome, Picture):
+            raise ValueError("picture_ids given for an outcome that is no picture")
         self.ledger.add(ids, Owner.TOOL)
-        if picture_ids:
-            if not isinstance(outcome, Picture):
-                raise ValueError("picture_ids given for an outcome that is no picture")
-            self.ledger.pictures.append((len(self.ledger), len(picture_ids), outcome))
-            self.ledger.add(picture_ids, Owner.PICTURE)
+        self.ledger.add_picture(picture_ids, outcome)
         return [*ids, *picture_ids]
+
+    def copy(self, episode: Episode) -> Transcript:
+        """The same transcript for a copy of its episode; what one appends does not show in the other."""
+        made = copy.copy(self)
+        made.episode, made.ledger, made._decoder = episode, self.ledger.copy(), copy.deepcopy(self._decoder)
+        return made
+
+    @classmethod
+    def of_ledger(
+        cls, episode: Episode, tokenizer: Tokenizer, ledger: Ledger, max_tokens: int | None = None
+    ) -> Transcript:
+        """The transcript that has written this ledger into this episode; the decoder reads the policy's ids once more."""
+        made = cls(episode, tokenizer, (), max_tokens)
+        made.ledger = ledger
+        for token in ledger.policy_ids:
+            if token not in made._eos:
+                made._decoder.push(token)
+        made._written = ledger.n_policy
+        return made
+
+    def _take(self, token: int, logprob: float) -> list[CallRequest]:
+        """One token that may be taken; the hottest path of the environment."""
+        self.ledger.add_sampled(token, logprob)
+        self._written += 1
+        if token in self._eos:
+            return self._end(StopReason.END)
+        text = self._decoder.push(token)
+        requests = self.episode.write(text) if text else []
+        if self._written == self.max_tokens and self.episode.stop is None:
+            requests += self._end(StopReason.LENGTH)
+        return requests
 
     def _end(self, reason: StopReason) -> list[CallRequest]:
         requests: list[CallRequest] = []
