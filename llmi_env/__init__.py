@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from llmi_env.env import END, Event, LLMIEnv
     from llmi_env.episode import CallRequest, Episode, Limits, StopReason
     from llmi_env.errors import LLMIError
+    from llmi_env.ledger import Ledger, Owner
     from llmi_env.rewards import HybridReward, RewardReport
     from llmi_env.spaces import ImageList, TokenSequence, UnicodeText
     from llmi_env.task import Task
     from llmi_env.task_sets import TaskSet, load_tasks
     from llmi_env.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
-    from llmi_env.transcript import Ledger, Owner, Transcript
+    from llmi_env.transcript import Transcript
     from llmi_env.world.config import WorldConfig
     from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored, World
 
@@ -38,12 +39,13 @@ _PUBLIC = {
     "llmi_env.env": ("END", "Event", "LLMIEnv"),
     "llmi_env.episode": ("CallRequest", "Episode", "Limits", "StopReason"),
     "llmi_env.errors": ("LLMIError",),
+    "llmi_env.ledger": ("Ledger", "Owner"),
     "llmi_env.rewards": ("HybridReward", "RewardReport"),
     "llmi_env.spaces": ("ImageList", "TokenSequence", "UnicodeText"),
     "llmi_env.task": ("Task",),
     "llmi_env.task_sets": ("TaskSet", "load_tasks"),
     "llmi_env.tokenizers": ("ByteTokenizer", "HFTokenizer", "Tokenizer"),
-    "llmi_env.transcript": ("Ledger", "Owner", "Transcript"),
+    "llmi_env.transcript": ("Transcript",),
     "llmi_env.world.config": ("WorldConfig",),
     "llmi_env.world.protocol": ("Judgment", "Judgments", "Scored", "Unscored", "World"),
 }
@@ -109,4 +111,4 @@ def __dir__() -> list[str]:
 
 # No `max_episode_steps`: the length of a document is bounded by its own limits.
 if "LLMI-v0" not in registry:
-    register(id="LLMI-v0", entry_point="llmi_env.env:LLMIEnv")
+    register(id="LLMI-v0", entry_point="llmi_env.env:LLMIEnv", vector_entry_point="llmi_env.vector:LLMIVectorEnv")

@@ -27,11 +27,14 @@ from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.prompting import PromptStyle
 from llmi_env.world.config import WorldConfig
 
-ActionMode = Literal["token", "chunk", "document"]
-"""What an action is: one token, a piece of text, or the whole document."""
+ActionMode = Literal["token", "chunk", "call", "document"]
+"""What an action is: one token, a piece of text, text or a call, or the whole document."""
 
 Feedback = Literal["none", "text", "image"]
 """What the policy is shown of its pictures while it writes."""
+
+Order = Literal["random", "shuffled", "sequential"]
+"""How tasks follow each other."""
 
 OnUnscored = Literal["retry_then_truncate", "raise", "nan"]
 """What the last step does when there is no reward."""
@@ -78,8 +81,17 @@ class EnvConfig(BaseModel):
     tasks: str = "train"
     """Where tasks come from: `train`, `validation`, `heldout`, a `.jsonl` or `.parquet` file, or a Hugging Face data set."""
 
+    order: Order = "random"
+    """How tasks follow each other: `random` (with replacement), or in epochs that meet every task once: `shuffled` or `sequential`."""
+
+    order_seed: int = Field(default=0, ge=0)
+    """Seed of the shuffling; environments that share out a set need the same."""
+
+    shard: tuple[int, int] = (0, 1)
+    """`[i, n]`: of each epoch (or, at random, of the set) this environment gets part i of n."""
+
     action_mode: ActionMode = "token"
-    """What an action is: `token`, `chunk` (text of any length; `llmi_env.END` ends it) or `document`."""
+    """What an action is: `token`, `chunk` (text of any length; `llmi_env.END` ends it), `call` (text, a call, or the end) or `document`."""
 
     feedback: Feedback = "none"
     """What a step that completes a call shows: nothing, a `text` line with its result, or the `image` besides."""

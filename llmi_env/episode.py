@@ -15,6 +15,7 @@ Whatever the text is, nothing raises: a call that cannot be read or carried out 
 
 from __future__ import annotations
 
+import copy
 import enum
 import hashlib
 import re
@@ -42,6 +43,8 @@ class StopReason(enum.StrEnum):
     """One more call was written than is allowed; it and what follows are not part of the document."""
     PICTURES = "pictures"
     """One more call that could bring a picture was written than is allowed; it and what follows are not part of it."""
+    STEPS = "steps"
+    """A limit of steps was reached (see the wrapper `StepLimit`); the document is scored as it stands."""
     ABORTED = "aborted"
     """The driver gave the episode up; it has no score."""
 
@@ -162,6 +165,11 @@ class Episode:
         return dict(self._pending)
 
     @property
+    def waits(self) -> bool:
+        """Whether an outcome is awaited."""
+        return bool(self._pending)
+
+    @property
     def done(self) -> bool:
         """Whether the document has ended and every outcome is there."""
         return self.stop is not None and not self._pending
@@ -189,6 +197,14 @@ class Episode:
         for block in self._blocks:
             blocks.append(block if isinstance(block, Figure) else Text("".join(block)))
         return Document(tuple(blocks))
+
+    def copy(self) -> Episode:
+        """The same episode once more: what is written into one does not show in the other. Pictures are shared, they do not change."""
+        made = copy.copy(self)
+        made._scanner = copy.deepcopy(self._scanner)
+        made._blocks = [block if isinstance(block, Figure) else block.copy() for block in self._blocks]
+        made._figures, made._pending = self._figures.copy(), self._pending.copy()
+        return made
 
     # ------------------------------------------------------------------------------------------------------------ inside
 

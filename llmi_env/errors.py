@@ -19,6 +19,7 @@ The tree::
     ├── BadCall (ValueError)           a readable call that asks for the impossible; caught by the episode
     ├── ActionError (ValueError)       an action outside the action space; the episode is unharmed
     ├── EpisodeOver (RuntimeError)     an action after the end, or before `reset`
+    ├── ConcurrentUse (RuntimeError)   an environment used while it is busy: by a second thread, or with an action in flight
     ├── MissingExtra (ImportError)     an optional dependency is not installed; names the extra
     ├── AssetError (OSError)           an asset, cache or model is missing or corrupt; names the command that mends it
     ├── CheckpointError (RuntimeError) a checkpoint cannot be used; says why and which one can
@@ -97,6 +98,10 @@ class ActionError(LLMIError, ValueError):
 
 class EpisodeOver(LLMIError, RuntimeError):
     """Raised by an action after the end of the episode, or before the first `reset`."""
+
+
+class ConcurrentUse(LLMIError, RuntimeError):
+    """Raised when an environment is used while it is busy; what it is busy with goes on unharmed."""
 
 
 class MissingExtra(LLMIError, ImportError):

@@ -82,6 +82,9 @@ class TaskSet(Sequence[Task]):
     def __iter__(self) -> Iterator[Task]:
         return (row.build() for row in self._rows)
 
+    def __deepcopy__(self, memo: Any) -> TaskSet:
+        return self  # immutable, and may be large
+
     def __repr__(self) -> str:
         return f"TaskSet({self.name!r}, {len(self)} tasks, {self.digest[:8]})"
 

@@ -80,6 +80,12 @@ class _Utf8Decoder:
     def flush(self) -> str:
         return self._utf8.decode(b"", final=True)
 
+    def __deepcopy__(self, memo: Any) -> _Utf8Decoder:
+        # The vocabulary does not change: copies share it.
+        made = _Utf8Decoder(self._pieces)
+        made._utf8.setstate(self._utf8.getstate())
+        return made
+
 
 class ByteTokenizer:
     """One token for each byte of UTF-8, and one that ends the document.
@@ -235,6 +241,11 @@ class _WindowDecoder:
         before, text = self._text(self._ids[: self._shown]), self._text(self._ids)
         self._ids, self._shown = [], 0
         return text[len(before) :]
+
+    def __deepcopy__(self, memo: Any) -> _WindowDecoder:
+        made = _WindowDecoder(self._tokenizer)
+        made._ids, made._shown = self._ids.copy(), self._shown
+        return made
 
 
 class HFTokenizer:

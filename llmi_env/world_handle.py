@@ -1,4 +1,4 @@
-"""A World as synchronous code needs it: opened late, shared within the process, gone after a fork.
+"""A World as synchronous code needs it: opened late, gone after a fork, and never waited for longer than one has to.
 
 The environment holds a `WorldHandle`. It opens nothing before the first call or judgment, keeps no thread and no event loop (those belong to
 `llmi_env.world.portal`), and starts afresh in a forked child and after pickling: calls that were in flight are started again from the
@@ -7,116 +7,30 @@ requests that the episode still holds.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from llmi_env.calls import BUILTIN, ToolSpec
-from llmi_env.document import Document, Outcome
+from llmi_env.document import Outcome
 from llmi_env.episode import CallRequest, Episode
-from llmi_env.errors import ConfigError, MissingExtra
-from llmi_env.task import Task
-from llmi_env.tools import TOOLS
-from llmi_env.world import connect
-from llmi_env.world.config import WorldConfig
 from llmi_env.world.portal import portal
-from llmi_env.world.protocol import Judgments, World
+from llmi_env.world.protocol import Judgments, Unscored, World
+from llmi_env.world_source import WorldSource
 
 if TYPE_CHECKING:
     from llmi_env.world.runtime import CallScheduler
 
 
-def tool_specs(services: WorldConfig) -> dict[str, ToolSpec]:
-    """Specs of the tools that a configuration names, without making any tool.
-
-    Raises:
-        ConfigError: a plugin whose spec cannot be known from its class.
-    """
-    specs: dict[str, ToolSpec] = {}
-    for name in services.tools:
-        if name in BUILTIN:
-            specs[name] = BUILTIN[name]
-            continue
-        use, _ = services.tool_use(name)
-        spec = getattr(TOOLS.find(use), "spec", None)
-        if not isinstance(spec, ToolSpec):
-            raise ConfigError(
-                f"tool {name!r}: its class has no attribute `spec`, so the policy cannot be told of it; give one, "
-                "or pass `tools={name: ToolSpec}` to the environment"
-            )
-        specs[name] = spec
-    return specs
-
-
-def check_extras(services: WorldConfig) -> None:
-    """Raise `MissingExtra` when what `services` names needs packages that are not installed; imports nothing."""
-    needs: list[tuple[str, str]] = []
-    for name in services.tools:
-        use, options = services.tool_use(name)
-        if use == "diffusion":
-            needs += [("the diffusion tool", module) for module in ("torch", "diffusers")]
-        elif use == "search" and options.get("semantic", True):
-            needs += [("search by meaning", module) for module in ("torch", "transformers")]
-    if any(use == "embedded" for use, _ in services.judge_uses()):
-        needs += [("the embedded judges", module) for module in ("torch", "transformers")]
-    for feature, module in needs:
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtra(f"{feature} (use config='rules' to do without)", "offline", module)
-
-
-# ---------------------------------------------------------------------------------------------------------- shared in a process
-
-
-class _Pool:
-    """Worlds opened from configurations: one for all environments of the process that want the same, closed with the last of them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self._open: dict[str, tuple[World, int]] = {}
-
-    def acquire(self, key: str, where: str, services: WorldConfig) -> World:
-        with self._here():
-            world, users = self._open.get(key) or (connect(where, services), 0)
-            self._open[key] = (world, users + 1)
-            return world
-
-    def release(self, key: str, world: World) -> None:
-        with self._here():
-            held = self._open.get(key)
-            if held is None or held[0] is not world:
-                return
-            if held[1] > 1:
-                self._open[key] = (world, held[1] - 1)
-                return
-            del self._open[key]
-        portal().call(world.aclose())
-
-    def _here(self) -> threading.Lock:
-        if (
-            self._pid != os.getpid()
-        ):  # forked: what is open belongs to the parent, the lock may be held by a thread that is not here
-            self.__init__()  # type: ignore[misc]
-        return self._lock
-
-
-_pool = _Pool()
-
-
 class WorldHandle:
-    """One episode's access to a World, from synchronous code.
+    """One episode's access to a World.
 
     Args:
-        world: a World, or how to reach one (see `llmi_env.world.connect`); a World given as an object stays the caller's to close.
-        services: what a World that is opened here is made of.
+        source: gives the World; handles of one source share it.
     """
 
-    def __init__(self, world: str | World, services: WorldConfig) -> None:
-        self._source = world
-        self._services = services
-        self._key = f"{world}:{services.digest()}" if isinstance(world, str) else ""
+    def __init__(self, source: WorldSource) -> None:
+        self._source = source
         self._drop()
 
     def _drop(self) -> None:
@@ -129,55 +43,53 @@ class WorldHandle:
         if self._pid != os.getpid():
             self._drop()
         if self._world is None:
-            source = self._source
-            self._world = _pool.acquire(self._key, source, self._services) if isinstance(source, str) else source
+            self._world = self._source.acquire()
         return self._world
 
     def start(self, episode: Episode) -> None:
-        """Start the calls that the episode awaits and that do not run yet, without waiting for them."""
+        """Start the calls that the episode awaits and that do not run yet; returns at once."""
         world = self._current()
         fresh = [request for index, request in episode.pending.items() if index not in self._started]
         if not fresh:
             return
-        from llmi_env.world.runtime import CallScheduler
-
         if self._calls is None:
+            from llmi_env.world.runtime import CallScheduler
+
             self._calls = CallScheduler(world)
-        sources: dict[int, Outcome] = {}
+        known: dict[int, Outcome] = {}
         for request in fresh:
             # What an edit points at may have failed at once, or have come before a fork or a pickle.
             if request.depends_on is not None and request.depends_on not in self._started:
                 outcome = episode.figure(request.depends_on).outcome
                 if outcome is not None:
-                    sources[request.depends_on] = outcome
-        portal().call(_start(self._calls, fresh, sources))
+                    known[request.depends_on] = outcome
+        portal().soon(_start, self._calls, fresh, known)
         self._started.update(request.index for request in fresh)
 
-    def finish(self, episode: Episode) -> None:
-        """Wait for every outcome that the episode awaits, and deliver it.
+    def settle(self, episode: Episode, judged: bool = False, again: bool = False) -> Judgments:
+        """Wait for every outcome that the episode awaits and deliver it; have the document judged if it has ended.
+
+        Args:
+            episode: the episode; nobody else may touch it meanwhile.
+            judged: whether to ask the judges.
+            again: ask them once more where a term has no score.
 
         Raises:
             WorldError: the World cannot be reached at all.
         """
-        pending = episode.pending
-        if not pending:
-            return
+        judged = judged and episode.stop is not None
+        if not judged and not episode.waits:
+            return {}
+        return portal().wait(self.settling(episode, judged, again))
+
+    def settling(self, episode: Episode, judged: bool = False, again: bool = False) -> Future[Judgments]:
+        """`settle` as a future: it may be waited for with those of other handles."""
         self.start(episode)
-        assert self._calls is not None
-        outcomes = portal().call(self._calls.wait_all())
-        for index in pending:
-            episode.deliver(index, outcomes[index])
-
-    def judge(self, document: Document, task: Task) -> Judgments:
-        """Judge a finished document.
-
-        Raises:
-            WorldError: the World cannot be reached at all.
-        """
-        return portal().call(self._current().judge(document, task))
+        judged = judged and episode.stop is not None
+        return portal().submit(_settle(self._current(), self._calls, episode, judged, again))
 
     def cancel(self) -> None:
-        """Cancel the calls in flight; a new episode may begin."""
+        """Cancel the calls in flight, and wait until they are gone; a new episode may begin."""
         calls, self._calls, self._started = self._calls, None, set()
         if calls is not None and self._pid == os.getpid():
             portal().call(_cancel(calls))
@@ -186,27 +98,41 @@ class WorldHandle:
         """Cancel the calls in flight and let the World go; used again, the handle opens it again."""
         if self._pid == os.getpid():
             self.cancel()
-            if self._world is not None and isinstance(self._source, str):
-                _pool.release(self._key, self._world)
+            if self._world is not None:
+                self._source.release()
         self._drop()
 
     def __deepcopy__(self, memo: Any) -> WorldHandle:
-        # A World given as an object may hold models: copies of an environment share it.
-        return WorldHandle(self._source, self._services)
+        return WorldHandle(self._source)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_source": self._source, "_services": self._services, "_key": self._key}
+        return {"_source": self._source}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
+        self._source = state["_source"]
         self._drop()
 
 
-async def _start(calls: CallScheduler, requests: Iterable[CallRequest], sources: Mapping[int, Outcome]) -> None:
-    for index, outcome in sources.items():
+def _start(calls: CallScheduler, requests: list[CallRequest], known: Mapping[int, Outcome]) -> None:
+    for index, outcome in known.items():
         calls.settle(index, outcome)
     for request in requests:
         calls.start(request)
+
+
+async def _settle(world: World, calls: CallScheduler | None, episode: Episode, judged: bool, again: bool) -> Judgments:
+    if calls is not None:
+        outcomes = await calls.wait_all()
+        for index in episode.pending:
+            episode.deliver(index, outcomes[index])
+    if not judged:
+        return {}
+    document = episode.document
+    judgments = await world.judge(document, episode.task)
+    if not again or not any(isinstance(judgment, Unscored) for judgment in judgments.values()):
+        return judgments
+    second = await world.judge(document, episode.task)
+    return {term: second.get(term, old) if isinstance(old, Unscored) else old for term, old in judgments.items()}
 
 
 async def _cancel(calls: CallScheduler) -> None:

@@ -14,7 +14,7 @@ from llmi_env.rewards import HybridReward
 from llmi_env.rollout import Rollout, run_rollouts
 from llmi_env.task import Task
 from llmi_env.world import connect
-from llmi_env.world_handle import tool_specs
+from llmi_env.world_source import tool_specs
 
 _STOPS = {
     StopReason.LENGTH: "cut at the token limit",

@@ -523,7 +523,7 @@ class TestWorlds:
         assert not tool.closed
 
     def test_environments_of_a_process_share_the_world_they_open(self, tasks: list[Task]) -> None:
-        from llmi_env.world_handle import _pool
+        from llmi_env.world_source import _pool
 
         options: Mapping[str, Any] = {"tasks": tasks, "services": simulated_config(), "world": "in_process"}
         envs = [LLMIEnv("rules", action_mode="document", **options) for _ in range(3)]

@@ -30,7 +30,7 @@ from llmi_env.task import Task
 from llmi_env.task_sets import load_tasks
 from llmi_env.world import connect
 from llmi_env.world.protocol import World
-from llmi_env.world_handle import check_extras, tool_specs
+from llmi_env.world_source import check_extras, tool_specs
 from trainers.checkpoint import Checkpoint, load_adapter, newest_checkpoint, restore, save_checkpoint
 from trainers.display import Display, number, share
 from trainers.evaluation import interleaved, pick, summary

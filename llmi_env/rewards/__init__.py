@@ -6,6 +6,7 @@ from llmi_env.rewards.facts import Facts
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.preset import Preset, preset_names
 from llmi_env.rewards.report import RewardReport, TermReport
+from llmi_env.rewards.reward_term import RewardTerm
 from llmi_env.rewards.rules import call_success, image_count, tool_choice, tool_use, wanted_code
 from llmi_env.rewards.statistics import Difference, bootstrap_interval, paired_bootstrap
 from llmi_env.rewards.tool_accuracy import ToolAccuracy, ToolCounts, tool_accuracy, tool_accuracy_difference
@@ -16,6 +17,7 @@ __all__ = [
     "HybridReward",
     "Preset",
     "RewardReport",
+    "RewardTerm",
     "TermReport",
     "ToolAccuracy",
     "ToolCounts",

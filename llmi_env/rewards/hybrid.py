@@ -16,8 +16,9 @@ No score is not a low score: where a term that the total needs has no judgment, 
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.rewards.facts import Facts
 from llmi_env.rewards.preset import RULE_TERMS, Preset, SpecialCase
 from llmi_env.rewards.report import RewardReport, TermReport
+from llmi_env.rewards.reward_term import RewardTerm
 from llmi_env.rewards.rules import (
     DIFFICULTY,
     FREE,
@@ -48,15 +50,21 @@ class HybridReward:
     Args:
         preset: terms, weights, gates, special cases and how to count.
         exact: use the evaluation variant of `image_count` (1 or 0).
+        own: terms of the caller's, computed from the document; the preset's keep what their weights leave.
+
+    Raises:
+        ConfigError: a term of the caller's that the preset has already, or weights of more than 1 together.
 
     >>> HybridReward.preset("paper").combine({"image_count": 1, "text_quality": 3, "call_quality": 5,
     ...     "image_quality": 5, "task_relevance": 5, "text_image_relevance": 5})
     0.825
     """
 
-    def __init__(self, preset: Preset, *, exact: bool = False) -> None:
-        self.spec = preset
+    def __init__(self, preset: Preset, *, exact: bool = False, own: Sequence[RewardTerm] = ()) -> None:
+        self.spec = preset.joined({term.name: term.weight for term in own})
         self.exact = exact
+        self._own = {term.name: term for term in own}
+        self._rules = frozenset((*RULE_TERMS, *self._own))
 
     @classmethod
     def preset(cls, name: str, *, exact: bool = False) -> HybridReward:
@@ -78,7 +86,16 @@ class HybridReward:
 
     def reweighted(self, **weights: float) -> HybridReward:
         """The same reward with other weights for some terms (0 switches one off), scaled so that all add up to 1."""
-        return HybridReward(self.spec.reweighted(weights), exact=self.exact)
+        made = copy.copy(self)
+        made.spec = self.spec.reweighted(weights)
+        return made
+
+    def extended(self, terms: Sequence[RewardTerm]) -> HybridReward:
+        """The same reward with terms of the caller's besides; those of the preset keep what the new weights leave."""
+        made = HybridReward(self.spec, exact=self.exact, own=terms)
+        made._own = self._own | made._own
+        made._rules |= self._rules
+        return made
 
     @property
     def name(self) -> str:
@@ -88,7 +105,8 @@ class HybridReward:
     @property
     def version(self) -> str:
         """Name and version of the preset, as it stands in reports."""
-        return f"{self.spec.name}/{self.spec.version}" + ("/exact" if self.exact else "")
+        own = "".join(f"+{term.name}/{term.version}" for term in self._own.values())
+        return f"{self.spec.name}/{self.spec.version}" + ("/exact" if self.exact else "") + own
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -98,7 +116,7 @@ class HybridReward:
     @property
     def judged_terms(self) -> tuple[str, ...]:
         """Terms that a judge must score for there to be a total; empty for a reward of rules only."""
-        return tuple(name for name in self.spec.needed if name not in RULE_TERMS)
+        return tuple(name for name in self.spec.needed if name not in self._rules)
 
     # ---------------------------------------------------------------------------------------------------------- combining
 
@@ -115,7 +133,7 @@ class HybridReward:
                 raise ConfigError(f"reward {self.name!r}: no term {name!r}{did_you_mean(name, self.spec.terms)}")
         if missing := [name for name in self.spec.needed if name not in scores]:
             raise ConfigError(f"reward {self.name!r}: no score for {', '.join(missing)}")
-        values = {name: _unit(name, score) for name, score in scores.items()}
+        values = {name: self._unit(name, score) for name, score in scores.items()}
         total = self._total({name: self._gated(name, values) for name in self.spec.needed})
         assert total is not None  # every needed term has a score
         return total
@@ -139,7 +157,7 @@ class HybridReward:
         raw: dict[str, float] = {}
         said: dict[str, str] = {}
         missing: dict[str, str] = {}
-        for name in (term for term in self.spec.terms if term not in RULE_TERMS):
+        for name in (term for term in self.spec.terms if term not in self._rules):
             case = self._special(name, facts)
             judgment = (judgments or {}).get(name)
             if case is not None:
@@ -154,6 +172,12 @@ class HybridReward:
                 missing[name] = f"needs {self.spec.counting.free_choice}, which has no score"
             else:
                 raw[name], said[name] = ruled, "rule"
+        for name, term in self._own.items():
+            try:
+                raw[name], said[name] = term.of(document, task), "rule of the caller's"
+            except Exception as error:
+                # A term that fails says nothing about the document: no score, not a low one.
+                missing[name] = f"{type(error).__name__}: {error}"
         return self._report(facts, raw, said, missing, versions or {})
 
     # ---------------------------------------------------------------------------------------------------------- inside
@@ -166,7 +190,7 @@ class HybridReward:
         missing: Mapping[str, str],
         versions: Mapping[str, str],
     ) -> RewardReport:
-        units = {name: _unit(name, score) for name, score in raw.items()}
+        units = {name: self._unit(name, score) for name, score in raw.items()}
         values = {name: self._gated(name, units) for name in self.spec.terms}
         reasons = [f"{name}: {missing[name]}" for name in self.spec.needed if name in missing]
         rule = self.spec.counting.unscored
@@ -252,9 +276,8 @@ class HybridReward:
             parts.append(weight * (value or 0.0))
         return min(1.0, max(0.0, round(math.fsum(parts), _DIGITS)))
 
-
-def _unit(name: str, score: Any) -> float:
-    low, high = (0.0, 1.0) if name in RULE_TERMS else (1.0, 5.0)
-    if isinstance(score, bool) or not isinstance(score, int | float) or not low <= score <= high:
-        raise ConfigError(f"{name}: a score in {low:g}..{high:g} is needed, not {score!r}")
-    return float((score - low) / (high - low))
+    def _unit(self, name: str, score: Any) -> float:
+        low, high = (0.0, 1.0) if name in self._rules else (1.0, 5.0)
+        if isinstance(score, bool) or not isinstance(score, int | float) or not low <= score <= high:
+            raise ConfigError(f"{name}: a score in {low:g}..{high:g} is needed, not {score!r}")
+        return float((score - low) / (high - low))

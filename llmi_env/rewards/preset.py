@@ -164,6 +164,29 @@ class Preset(BaseModel):
         gates = {gate.term for name in weighted for gate in self.terms[name].gates}
         return tuple(name for name in self.terms if name in gates or name in weighted)
 
+    def joined(self, weights: Mapping[str, float]) -> Preset:
+        """The same preset with further terms of these weights; its own keep what those leave, in proportion.
+
+        Raises:
+            ConfigError: for a name that it has already, or weights of more than 1 together.
+        """
+        if not weights:
+            return self
+        left = 1 - sum(weights.values())
+        if left < -1e-9:
+            raise ConfigError(
+                f"reward preset {self.name!r}: the added terms weigh {sum(weights.values()):g}, more than 1"
+            )
+        for name in weights:
+            if name in self.terms:
+                raise ConfigError(f"reward preset {self.name!r} has a term {name!r} already: choose another name")
+        scaled = {
+            name: term.model_copy(update={"weight": term.weight * max(0.0, left)}) for name, term in self.terms.items()
+        }
+        return self.model_copy(
+            update={"terms": scaled | {name: TermSpec(weight=weight) for name, weight in weights.items()}}
+        )
+
     def reweighted(self, weights: Mapping[str, float]) -> Preset:
         """The same preset with other weights for some terms (0 switches one off), scaled so that all add up to 1.
 

@@ -13,7 +13,7 @@ import concurrent.futures
 import contextlib
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 __all__ = ["Portal", "portal"]
@@ -42,12 +42,25 @@ class Portal:
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("Portal.call inside the portal's own loop would wait for itself: await the coroutine")
-        future = self.submit(work)
+        return self.wait(self.submit(work), timeout)
+
+    def wait(self, future: concurrent.futures.Future[T], timeout: float | None = None) -> T:
+        """Wait for what `submit` started. Interrupted (Ctrl-C, `TimeoutError`), it cancels the work.
+
+        Raises:
+            RuntimeError: called from the portal's own thread, where waiting would never end.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("Portal.wait inside the portal's own loop would wait for itself: await the coroutine")
         try:
             return future.result(timeout)
         except BaseException:
             future.cancel()
             raise
+
+    def soon(self, work: Callable[..., object], *args: Any) -> None:
+        """Run a function on the loop's thread, soon and in the order asked for, without waiting."""
+        self._running_loop().call_soon_threadsafe(work, *args)
 
     def close(self) -> None:
         """Cancel what runs and end the thread; the portal starts again when it is used again."""
