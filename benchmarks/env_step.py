@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -327,6 +328,7 @@ def main() -> None:
     names = [] if options.rivals == "none" else options.rivals.split(",")
     if unknown := set(names) - set(RIVALS):
         parser.error(f"no rival {', '.join(sorted(unknown))}; there are {', '.join(RIVALS)}")
+    warnings.filterwarnings("ignore", message=".*share an object")  # the do-nothing environment does so on purpose
     console, folder = Console(stderr=True), options.venvs.expanduser()
     if options.make_venvs:
         make_venvs(folder, names, console)

@@ -26,7 +26,7 @@ _CAN = {
     "gem": (
         "No token steps: a tool reads a call only where one action holds it whole, and only the first one of an action (so the document "
         "in one step is an `Env` of the user's own, without the wrapper). Calls are plain functions, one after the other, without "
-        "deadline or retries. The wrapper keeps no document: text of a turn with a call does not reach the environment."
+        "deadline or retries. The document is kept as the list of turns."
     ),
     "skyrl": (
         "No token steps: the environment's author parses each turn as a whole. Keeps the conversation as messages. Calls are plain "
@@ -35,7 +35,7 @@ _CAN = {
     "verifiers": (
         "No token steps, and no `step` at all: the library's rollout asks a client and the environment answers. Messages are checked by "
         "pydantic and the conversation is copied at each turn, so a turn grows with the conversation. 0.3.1 is the last version with this "
-        "stack: in 0.4 a rollout is a program of its own that speaks HTTP to an interception server, nothing that one could step."
+        "stack: in 0.4 a rollout is a program of its own that speaks HTTP to an interception server (read, not run): nothing to step."
     ),
 }
 

@@ -1,7 +1,7 @@
 """The work in gem-llm: a `gem.Env` that takes the text, inside of the library's own `ToolEnvWrapper` where there are turns.
 
-As the library's search tool does, the tool reads the first call of an action. `ObservationWrapper`, which would show the whole history at
-each turn, is left out: what a step returns is what is new, as with the others.
+As the library's search tool does, the tool reads the first call of an action; it also keeps that text, which the wrapper does not pass on.
+`ObservationWrapper`, which would show the whole history at each turn, is left out: what a step returns is what is new, as with the others.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class PictureTool(BaseTool):
         super().__init__()
         self.seconds = seconds
         self.called: list[str] = []
+        self.written: list[str] = []
 
     def instruction_string(self) -> str:
         return 'Pictures: <imgen>{"source": "search", "description": ..., "params": {"query": ...}}</imgen>'
@@ -43,6 +44,7 @@ class PictureTool(BaseTool):
         found = CALL.search(action)
         if found is None:
             return False, True, "", ""
+        self.written.append(action)
         try:
             return True, False, self.run(found[1]), action[: found.end()]
         except (ValueError, KeyError) as error:
@@ -59,9 +61,11 @@ class WritingEnv(gem.Env):
     def reset(self, seed: int | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed)
         self.tool.called.clear()
+        self.tool.written.clear()
         return self.work.question, {}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self.tool.written.append(action)
         shown = "".join(self.tool.run(found[1]) for found in CALL.finditer(action)) if self.whole else ""
         if not self.whole and not action.endswith(END):
             return shown, 0.0, False, False, {}
