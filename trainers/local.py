@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmi_env.comparison import Comparison, Evaluation, compare
 from llmi_env.errors import CheckpointError, TrainingError, require
+from llmi_env.ledger_export import to_arrays
 from llmi_env.models import calm_threads, load_model, resolve_policy
 from llmi_env.policies.base import Sampling
 from llmi_env.policies.compute import compute
@@ -309,14 +310,13 @@ def _learn(
             scored = score_responses(
                 model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], vocab_size
             )
-            mask_MT = torch.zeros_like(scored.padding_mask_BT)  # true where the policy sampled the token
-            old_MT, reference_MT = torch.zeros_like(scored.logprobs_BT), torch.zeros_like(scored.logprobs_BT)
-            for row, (i, ledger) in enumerate(zip(chosen, ledgers, strict=True)):
-                begin, width = ledger.prompt_length, len(ledger) - ledger.prompt_length
-                mask_MT[row, :width] = torch.tensor(ledger.policy_mask[begin:])
-                old_MT[row, :width] = torch.tensor(ledger.logprobs[begin:])
+            arrays, device = to_arrays(ledgers), scored.logprobs_BT.device
+            mask_MT = torch.from_numpy(arrays.policy_mask_BT).to(device)  # true where the policy sampled the token
+            old_MT = torch.from_numpy(arrays.logprobs_BT).to(device)
+            reference_MT = torch.zeros_like(old_MT)
+            for row, i in enumerate(chosen):
                 if i in reference_B:
-                    reference_MT[row, :width] = torch.tensor(reference_B[i])
+                    reference_MT[row, : len(reference_B[i])] = torch.tensor(reference_B[i])
             result = policy_loss(
                 "gspo" if recipe.algorithm == "gspo" else "vanilla",
                 scored.logprobs_BT,
