@@ -14,38 +14,42 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.envs.registration import register, registry
 
 if TYPE_CHECKING:
-    from llmi_env.calls import Call, ToolSpec, parse_call
+    from llmi_env.calls import Call, ParamSpec, ToolSpec, parse_call
     from llmi_env.config import EnvConfig, load_config
     from llmi_env.document import Document, Failure, Figure, Outcome, Picture, Provenance, Text
     from llmi_env.env import END, Event, LLMIEnv
+    from llmi_env.env_state import EnvState
     from llmi_env.episode import CallRequest, Episode, Limits, StopReason
     from llmi_env.errors import LLMIError
     from llmi_env.ledger import Ledger, Owner
-    from llmi_env.rewards import HybridReward, RewardReport
+    from llmi_env.rewards import HybridReward, RewardReport, RewardTerm
     from llmi_env.spaces import ImageList, TokenSequence, UnicodeText
     from llmi_env.task import Task
     from llmi_env.task_sets import TaskSet, load_tasks
-    from llmi_env.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
+    from llmi_env.tokenizers import ByteTokenizer, HFTokenizer, PieceTokenizer, Tokenizer
     from llmi_env.transcript import Transcript
+    from llmi_env.vector import LLMIVectorEnv
     from llmi_env.world.config import WorldConfig
     from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored, World
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "llmi_env.calls": ("Call", "ToolSpec", "parse_call"),
+    "llmi_env.calls": ("Call", "ParamSpec", "ToolSpec", "parse_call"),
     "llmi_env.config": ("EnvConfig", "load_config"),
     "llmi_env.document": ("Document", "Failure", "Figure", "Outcome", "Picture", "Provenance", "Text"),
     "llmi_env.env": ("END", "Event", "LLMIEnv"),
     "llmi_env.episode": ("CallRequest", "Episode", "Limits", "StopReason"),
     "llmi_env.errors": ("LLMIError",),
     "llmi_env.ledger": ("Ledger", "Owner"),
-    "llmi_env.rewards": ("HybridReward", "RewardReport"),
+    "llmi_env.env_state": ("EnvState",),
+    "llmi_env.rewards": ("HybridReward", "RewardReport", "RewardTerm"),
     "llmi_env.spaces": ("ImageList", "TokenSequence", "UnicodeText"),
     "llmi_env.task": ("Task",),
     "llmi_env.task_sets": ("TaskSet", "load_tasks"),
-    "llmi_env.tokenizers": ("ByteTokenizer", "HFTokenizer", "Tokenizer"),
+    "llmi_env.tokenizers": ("ByteTokenizer", "HFTokenizer", "PieceTokenizer", "Tokenizer"),
     "llmi_env.transcript": ("Transcript",),
+    "llmi_env.vector": ("LLMIVectorEnv",),
     "llmi_env.world.config": ("WorldConfig",),
     "llmi_env.world.protocol": ("Judgment", "Judgments", "Scored", "Unscored", "World"),
 }
@@ -58,6 +62,7 @@ __all__ = [
     "CallRequest",
     "Document",
     "EnvConfig",
+    "EnvState",
     "Episode",
     "Event",
     "Failure",
@@ -69,13 +74,17 @@ __all__ = [
     "Judgments",
     "LLMIEnv",
     "LLMIError",
+    "LLMIVectorEnv",
     "Ledger",
     "Limits",
     "Outcome",
     "Owner",
+    "ParamSpec",
     "Picture",
+    "PieceTokenizer",
     "Provenance",
     "RewardReport",
+    "RewardTerm",
     "Scored",
     "StopReason",
     "Task",

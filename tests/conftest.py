@@ -21,6 +21,25 @@ settings.register_profile("llmi", deadline=None, derandomize=True, suppress_heal
 settings.load_profile("llmi")
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what `tests/vector/test_conformance.py` compared: one row for each vectorisation and autoreset mode."""
+    cells: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for outcome, mark in (("passed", "ok"), ("failed", "FAILED")):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, value in getattr(report, "user_properties", []):
+                if name == "conformance":
+                    kind, autoreset, mode, feedback = value
+                    cells.setdefault((kind, autoreset), {})[mode, feedback] = mark
+    if not cells:
+        return
+    columns = sorted({column for row in cells.values() for column in row})
+    terminalreporter.section("conformance: the same trajectories as one environment reset by hand")
+    for place in (0, 1):
+        terminalreporter.write_line(" " * 32 + "".join(f"{column[place]:9}" for column in columns))
+    for (kind, autoreset), row in sorted(cells.items(), reverse=True):
+        terminalreporter.write_line(f"{kind:21}{autoreset:11}" + "".join(f"{row.get(c, '-'):9}" for c in columns))
+
+
 @pytest.fixture
 def tasks() -> list[Task]:
     return [
