@@ -4,8 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
+FRIENDS := .venv-friends
 
-.PHONY: run test slow lint types unit prepare clean help
+.PHONY: run test slow friends lint types unit prepare clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,14 +30,17 @@ unit: $(VENV)/.dev ## tests, without the slow ones
 slow: $(VENV)/.dev prepare ## the slow tests alone
 	$(BIN)/pytest -q -m slow --durations=20
 
+friends: $(FRIENDS)/.ready ## TorchRL and stable-baselines3 on the wrapped environment, in a virtual environment of their own
+	$(FRIENDS)/bin/pytest -q tests/friends
+
 prepare: $(VENV)/.train ## fetch and build what the offline world needs; nothing to do when it is there
 	$(BIN)/llmi prepare
 
-$(VENV)/pyvenv.cfg:
+%/pyvenv.cfg:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; say which with PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
 		{ echo "Python 3.11 or 3.12 is needed, $(PYTHON) is $$($(PYTHON) -V); say another with PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
 
 $(VENV)/.train: $(VENV)/pyvenv.cfg pyproject.toml constraints/main.txt
 	$(PIP) -c constraints/main.txt -e '.[train]'
@@ -46,5 +50,9 @@ $(VENV)/.dev: $(VENV)/.train
 	$(PIP) -c constraints/main.txt -e '.[dev]'
 	@touch $@
 
-clean: ## remove the virtual environment and the tools' caches (runs/ stays)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
+$(FRIENDS)/.ready: $(FRIENDS)/pyvenv.cfg pyproject.toml constraints/friends.txt
+	$(FRIENDS)/bin/python -m pip install --disable-pip-version-check -c constraints/friends.txt -e '.[friends]'
+	@touch $@
+
+clean: ## remove the virtual environments and the tools' caches (runs/ stays)
+	rm -rf $(VENV) $(FRIENDS) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
