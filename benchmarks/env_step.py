@@ -257,9 +257,12 @@ def compare(tokenizer: Tokenizer, names: Sequence[str], folder: Path, rounds: in
         work.save(path)
         for name in ("llmi", *names):
             python = Path(sys.executable) if name == "llmi" else folder / name / "bin" / "python"
+            if not python.exists():
+                wrong[name] = "its environment was not made (`--make-venvs`)"
+                continue
             try:
                 sides[name] = Side(python, RIVALS.get(name, OURS), path)
-            except (OSError, RuntimeError) as error:
+            except RuntimeError as error:
                 if name == "llmi":
                     raise
                 wrong[name] = str(error)
@@ -333,6 +336,11 @@ def main() -> None:
     if options.make_venvs:
         make_venvs(folder, names, console)
         return
+    for name in names:
+        if not (folder / name).exists():
+            console.print(
+                f"{name} is left out: no {folder / name}. Make it with: python -m benchmarks.env_step --make-venvs"
+            )
     documents = 2 if options.quick else 20
     bpe = byte_level_bpe()
     found: list[Steps] = []

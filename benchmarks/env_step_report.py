@@ -199,23 +199,33 @@ def _rivals(compared: Compared) -> list[str]:
         "results, and ends with the same rule reward; they agree in reward, calls and results shown. Each runs in its own environment "
         "(`constraints/rival-*.txt`), in turns.",
         "",
-        "Their time over ours (above 1: ours is faster):",
-        "",
-        "| | " + " | ".join(f"{compared.times[name].about['name']}" for name in names[1:]) + " |",
-        "|---|" + "---|" * (len(names) - 1),
     ]
+    if len(names) > 1:
+        lines += [
+            "Their time over ours (above 1: ours is faster):",
+            "",
+            "| | " + " | ".join(compared.times[name].about["name"] for name in names[1:]) + " |",
+            "|---|" + "---|" * (len(names) - 1),
+        ]
+        lines += [
+            f"| {row} | " + " | ".join(_times(values[name] / values["llmi"]) for name in names[1:]) + " |"
+            for row, values in rows.items()
+        ]
+        lines.append("")
     lines += [
-        f"| {row} | " + " | ".join(_times(values[name] / values["llmi"]) for name in names[1:]) + " |"
-        for row, values in rows.items()
-    ]
-    lines += [
-        "",
         "| median µs | "
         + " | ".join(f"{s.about['name']} {s.about['version']}" for s in compared.times.values())
         + " |",
         "|---|" + "---|" * len(names),
     ]
     lines += [f"| {row} | " + " | ".join(f"{v:,.1f}" for v in values.values()) + " |" for row, values in rows.items()]
+    quickest = {row: min(values, key=lambda name: values[name]) for row, values in rows.items()}
+    if behind := [row for row, name in quickest.items() if name != "llmi"]:
+        lines += ["", "Where another is quicker, what a step of ours takes more:", ""]
+        lines += [
+            f"- {row}: {rows[row]['llmi'] - rows[row][quickest[row]]:,.1f} µs more than {compared.times[quickest[row]].about['name']}"
+            for row in behind
+        ]
     lines += ["", "What each does and does not do:", ""]
     lines += [f"- **{compared.times[name].about['name']}**: {_CAN[name]}" for name in names]
     lines += [f"- **{name}** could not take part: {why}" for name, why in compared.wrong.items()]
