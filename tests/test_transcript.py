@@ -12,10 +12,11 @@ from PIL import Image
 from llmi_env.document import Failure, Picture, Provenance, Text
 from llmi_env.episode import Episode, Limits, StopReason
 from llmi_env.errors import ActionError, EpisodeOver
+from llmi_env.ledger import Owner
 from llmi_env.task import Task
 from llmi_env.tokenizers import ByteTokenizer, HFTokenizer
-from llmi_env.transcript import Ledger, Owner, Transcript
-from tests.streams import FRAGMENTS, SEARCH, cut
+from llmi_env.transcript import Transcript
+from tests.streams import FRAGMENTS, SEARCH
 
 TASK = Task("Write about owls.")
 PICTURE = Picture(Image.new("RGB", (4, 4), "red"), Provenance("test", caption="a red square"))
@@ -140,60 +141,45 @@ class TestStraddling:
         assert transcript.episode.document == whole.document
 
 
-@given(
-    st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join),
-    st.lists(st.integers(0, 10_000), max_size=8),
-    st.lists(st.sampled_from(["picture", "failure"]), min_size=24, max_size=24),
-)
-def test_the_ledger_stays_whole_under_any_cut_and_feedback(text: str, places: list[int], kinds: list[str]) -> None:
-    transcript = begin()
-    sampled: list[int] = []
-    for piece in [*cut(text, places), None]:
-        ids = [EOS] if piece is None else BYTES.encode(piece)
-        requests = transcript.append(ids, [-1.0] * len(ids))
-        sampled += ids
-        prefix = list(transcript.ledger.ids)
-        for request in requests:
-            outcome = PICTURE if kinds[request.index] == "picture" else Failure.of("search", "timeout", "late")
-            transcript.episode.deliver(request.index, outcome)
-            transcript.inject(request.index, outcome, [7, 7] if outcome is PICTURE else [])
-        transcript.ledger.check()
-        assert transcript.ledger.ids[: len(prefix)] == prefix
-    ledger = transcript.ledger
-    assert [i for i, mine in zip(ledger.ids, ledger.policy_mask, strict=True) if mine] == sampled
-    assert ledger.prompt_ids + ledger.response_ids == ledger.ids
-
-
-class TestLedgerCheck:
-    def test_lengths(self) -> None:
-        with pytest.raises(ValueError, match="lengths differ"):
-            Ledger([1], [], []).check()
-
-    def test_a_prompt_token_after_the_prompt(self) -> None:
-        ledger = Ledger()
-        ledger.add([1], Owner.POLICY, [-1.0])
-        ledger.add([2], Owner.PROMPT)
-        with pytest.raises(ValueError, match="after the prompt"):
-            ledger.check()
-
-    def test_a_logprob_nobody_sampled(self) -> None:
-        ledger = Ledger()
-        ledger.add([1], Owner.TOOL, [-1.0])
-        with pytest.raises(ValueError, match="did not sample"):
-            ledger.check()
-
-    def test_pictures_and_their_tokens(self) -> None:
-        ledger = Ledger()
-        ledger.add([1, 1], Owner.PICTURE)
-        with pytest.raises(ValueError, match="picture"):
-            ledger.check()
-        ledger.pictures.append((0, 2, PICTURE))
-        ledger.check()
-
-    def test_one_logprob_for_each_id(self) -> None:
-        with pytest.raises(ValueError, match="logprobs"):
-            Ledger().add([1, 2], Owner.POLICY, [-1.0])
-
-    def test_picture_ids_need_a_picture(self) -> None:
+class TestInject:
+    def test_a_picture_that_did_not_come_has_no_tokens_and_nothing_changes(self) -> None:
+        transcript = begin()
         with pytest.raises(ValueError, match="no picture"):
-            begin().inject(0, Failure.of("search", "empty", "nothing"), [7])
+            transcript.inject(0, Failure.of("search", "empty", "nothing"), [7])
+        assert transcript.ledger.ids == BYTES.encode("Hi")
+
+
+class TestCopy:
+    def test_copies_go_their_own_ways_from_the_middle_of_a_character(self) -> None:
+        first = begin(max_tokens=100)
+        first.append([*BYTES.encode("Owls "), 0xE2, 0x82], [-1.0] * 7)
+        second = first.copy(first.episode.copy())
+        first.append([0xAC, EOS])
+        second.append([0x63])
+        assert (first.episode.document.text, second.episode.document.text) == ("Owls €", "Owls \ufffdc")
+        assert (first.ledger.n_policy, second.ledger.n_policy) == (9, 8)
+        assert (first.tokens_left, second.tokens_left) == (91, 92)
+        second.ledger.check()
+
+    def test_a_ledger_is_enough_to_go_on_from(self) -> None:
+        first = begin(max_tokens=100)
+        first.append([*BYTES.encode("Owls "), 0xE2, 0x82])
+        second = Transcript.of_ledger(first.episode.copy(), BYTES, first.ledger.copy(), first.max_tokens)
+        for transcript in (first, second):
+            transcript.append([0xAC])
+        assert second.episode.document == first.episode.document
+        assert second.ledger.ids == first.ledger.ids
+        assert second.tokens_left == first.tokens_left
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join), st.sampled_from([None, 30]))
+def test_tokens_taken_one_by_one_or_all_at_once_are_the_same(text: str, limit: int | None) -> None:
+    ids = [*BYTES.encode(text), EOS][:limit]
+    logprobs = [-0.5 * position for position in range(len(ids))]
+    single, whole = begin(limit), begin(limit)
+    requests = [request for pair in zip(ids, logprobs, strict=True) for request in single.append(pair[:1], pair[1:])]
+    assert whole.append(ids, logprobs) == requests
+    assert whole.episode.document == single.episode.document
+    assert whole.episode.stop is single.episode.stop is not None
+    assert [whole.ledger.ids, whole.ledger.owners] == [single.ledger.ids, single.ledger.owners]
+    assert whole.ledger.logprobs[2:] == single.ledger.logprobs[2:] == logprobs
