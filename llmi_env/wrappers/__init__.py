@@ -11,6 +11,12 @@ From the environment outwards, each where it is needed:
 
 Gymnasium's own go on top. All can be made again from `env.spec`, pickle, and may be copied (`copy.deepcopy`) in the middle of an episode:
 that, not `env.unwrapped.restore`, is how to branch a wrapped environment whose wrappers remember something.
+
+>>> import gymnasium as gym
+>>> env = StepLimit(gym.make("llmi_env:LLMI-v0", config="rules"), 100)
+>>> env = ArraysOnly(TokenHistory(RewardVector(env), 64))
+>>> {name: space.shape for name, space in env.observation_space.items()}
+{'event': (), 'token_mask': (64,), 'tokens': (64,)}
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from llmi_env.episode import CallRequest, Episode, StopReason
-from llmi_env.errors import ConfigError
+from llmi_env.errors import ConfigError, EpisodeOver
 from llmi_env.ledger import Owner
 from llmi_env.observing import Event, Observation
 from llmi_env.spaces import ImageList, TokenSequence, UnicodeText
@@ -47,7 +47,8 @@ class FullContext(LLMIWrapper):
     `token`, `tokens` are the ledger's ids (`env.unwrapped.transcript.ledger.ids`), never text that was tokenised again; what the last step
     tells of is in `text` only, since no token follows it. In the other modes each piece is tokenised once, when it comes.
 
-    The spaces are sized by the environment's limits.
+    The spaces are sized by the environment's limits. To branch, copy the wrapped environment (`copy.deepcopy`): what `restore` does beneath it
+    is not seen here, and refused.
 
     Args:
         env: `LLMI-v0`.
@@ -58,6 +59,12 @@ class FullContext(LLMIWrapper):
 
     Raises:
         ConfigError: the observation has no `text`; or, in `reset` and `step`, the context has outgrown its bound.
+        EpisodeOver: in `step`: the document was begun or restored beneath.
+
+    >>> env = FullContext(gym.make("llmi_env:LLMI-v0", config="rules", action_mode="chunk"))
+    >>> prompt, _ = env.reset(seed=0)
+    >>> env.step("Owls hunt ")[0]["text"] == prompt["text"] + "Owls hunt "
+    True
     """
 
     def __init__(
@@ -103,6 +110,10 @@ class FullContext(LLMIWrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         if observation["event"] == Event.PROMPT:  # `DropUnscored` has begun again
             return self._begin(observation), reward, terminated, truncated, info
+        if self.base.episode is not self._episode:
+            raise EpisodeOver(
+                "FullContext has not seen this document begin: call its own reset; to branch, copy.deepcopy the wrapped environment"
+            )
         written = self._written(action)
         if self.base.transcript is None and "tokens" in observation:
             assert self.base.tokenizer is not None
@@ -114,6 +125,7 @@ class FullContext(LLMIWrapper):
         self._ids = array("q")
         self._images: list[npt.NDArray[np.uint8]] = []
         self._room = 0
+        self._episode: Episode | None = None
         self._decoder: Decoder | None = None
         self._decoded = 0
 
@@ -121,7 +133,7 @@ class FullContext(LLMIWrapper):
         self._clear()
         episode, transcript = self.base.episode, self.base.transcript
         assert episode is not None
-        self._room = episode.limits.characters
+        self._episode, self._room = episode, episode.limits.characters
         if transcript is not None:
             self._decoder = transcript.tokenizer.decoder()
             self._decoded = len(transcript.ledger)
@@ -193,6 +205,11 @@ class TokenHistory(LLMIWrapper, gym.ObservationWrapper[Any, Any, Any]):
 
     Raises:
         ConfigError: there are no tokens in this action mode, or they were taken away.
+
+    >>> env = TokenHistory(gym.make("llmi_env:LLMI-v0", config="rules"), 4)
+    >>> observation, _ = env.reset(seed=0)
+    >>> env.step(65)[0]["tokens"].tolist()[-1]
+    65
     """
 
     def __init__(self, env: gym.Env[Any, Any], length: int, pad: int = 0) -> None:

@@ -7,6 +7,7 @@ import json
 import pickle
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
-from llmi_env import wrappers
+from llmi_env import Task, wrappers
 from llmi_env.errors import ConfigError
+from llmi_env.testing import simulated_config
 from llmi_env.wrappers import (
     ArraysOnly,
     CallLimit,
@@ -31,7 +34,7 @@ from llmi_env.wrappers import (
     StepLimit,
     TokenHistory,
 )
-from tests.streams import SEARCH
+from tests.streams import DIFFUSION, SEARCH
 from tests.wrappers.conftest import Make
 from tests.wrappers.writing import steps
 
@@ -57,11 +60,11 @@ WRAPS: dict[str, Wrap] = {
 
 
 @pytest.mark.parametrize("name", [*WRAPS, "record"])
-@pytest.mark.parametrize("mode", ["token", "chunk"])
+@pytest.mark.parametrize("mode", ["token", "chunk", "call", "document"])
 def test_gymnasiums_checker_has_nothing_to_say(make: Make, tmp_path: Path, name: str, mode: str) -> None:
     wrap = {**WRAPS, "record": lambda env: RecordTranscripts(env, tmp_path)}[name]
     env = make(action_mode=mode, feedback="image", render_mode="rgb_array")
-    if (name, mode) == ("history", "chunk"):
+    if name == "history" and mode != "token":
         with pytest.raises(ConfigError):
             wrap(env)
         return
@@ -70,6 +73,29 @@ def test_gymnasiums_checker_has_nothing_to_say(make: Make, tmp_path: Path, name:
         # It always says so of a wrapped environment.
         warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
         check_env(wrap(env))
+
+
+@pytest.mark.parametrize("shared_memory", [False, True])
+@pytest.mark.parametrize("name", ["full", "history", "resize", "pad", "arrays"])
+def test_processes_give_the_same_observations(name: str, shared_memory: bool) -> None:
+    made = partial(_simulated, WRAPS[name])
+    apart = AsyncVectorEnv([made] * 2, shared_memory=shared_memory)
+    alone = SyncVectorEnv([made] * 2)
+    try:
+        assert data_equivalence(apart.reset(seed=0)[0], alone.reset(seed=0)[0], exact=True)
+        for byte in f"Owls {DIFFUSION}".encode():
+            one, other = apart.step([byte] * 2), alone.step([byte] * 2)
+            assert data_equivalence(one[0], other[0], exact=True)
+    finally:
+        apart.close()
+        alone.close()
+
+
+def _simulated(wrap: Wrap) -> gym.Env[Any, Any]:
+    services = simulated_config(tools={"diffusion": {"size": 8}})
+    limits = {"observation_kib": 16, "picture_kib": 64, "characters": 1000, "picture_side": 32}
+    options = {"world": "in_process", "services": services, "feedback": "image", "limits": limits}
+    return wrap(gym.make("LLMI-v0", config="rules", tasks=[Task("Owls?", id="owls")], **options))
 
 
 def test_of_a_vector_reward_it_says_that_it_is_no_number(make: Make) -> None:
@@ -105,8 +131,6 @@ def test_a_spec_makes_the_same_environment_again(wrap: Wrap) -> None:
 @pytest.mark.parametrize("wrap", [*WRAPS.values(), everything], ids=[*WRAPS, "everything"])
 def test_a_copy_goes_on_in_the_middle_of_an_episode(wrap: Wrap, copied: Callable[[Any], Any]) -> None:
     # A World made from data: it is opened anew where a pickled environment wakes up.
-    from llmi_env.testing import simulated_config
-
     world = {"services": simulated_config(), "world": "in_process", "reward": "llmi"}
     env = wrap(gym.make("LLMI-v0", config="rules", tasks="validation", feedback="text", **world))
     env.reset(seed=1)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from llmi_env import END, Picture, Provenance, Task
-from llmi_env.errors import ConfigError
+from llmi_env.errors import ConfigError, EpisodeOver
 from llmi_env.wrappers import ArraysOnly, FullContext, TokenHistory
 from tests.streams import DIFFUSION, SEARCH, edit
 from tests.wrappers.conftest import Make
@@ -107,6 +109,19 @@ class TestFullContext:
         with pytest.raises(ConfigError, match="'tokens' has outgrown"):
             steps(env, "x" * 500)
 
+    def test_what_is_restored_beneath_it_is_refused_and_a_copy_branches(self, make: Make) -> None:
+        env = FullContext(make(action_mode="chunk"))
+        env.reset(options={"task": "owls"})
+        state = env.base.state()
+        text = env.step("Owls ")[0]["text"]
+        branch = copy.deepcopy(env)
+        assert env.step("hunt.")[0]["text"] == text + "hunt."
+        assert branch.step("sleep.")[0]["text"] == text + "sleep."
+        env.base.restore(state)
+        with pytest.raises(EpisodeOver, match="has not seen this document begin"):
+            env.step("Bees ")
+        assert env.reset(options={"task": "owls"})[0]["text"] + "Owls " == text
+
     def test_it_needs_the_text(self, make: Make) -> None:
         with pytest.raises(ConfigError, match="FullContext: the observation's 'text' is missing"):
             FullContext(ArraysOnly(TokenHistory(make(), 4)))
@@ -115,6 +130,14 @@ class TestFullContext:
 
 
 class TestTokenHistory:
+    def test_it_remembers_nothing_so_a_restored_state_is_right(self, make: Make) -> None:
+        env = TokenHistory(make(), 3)
+        env.reset(options={"task": "owls"})
+        state = env.base.state()
+        first = steps(env, "Owl", end=False)[-1][0]["tokens"].tolist()
+        env.base.restore(state)
+        assert steps(env, "Owl", end=False)[-1][0]["tokens"].tolist() == first == list(b"Owl")
+
     def test_the_newest_token_stands_last(self, make: Make) -> None:
         env = TokenHistory(make(), 6)
         prompt = env.reset(options={"task": "owls"})[0]

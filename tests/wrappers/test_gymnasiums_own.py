@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import wrappers
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import vector
 
-from llmi_env import END
+from llmi_env import END, Task
+from llmi_env.world.in_process import InProcessWorld
 from llmi_env.wrappers import ArraysOnly, PadImages, RewardVector, TokenHistory
 from tests.streams import SEARCH
 from tests.wrappers.conftest import Make
 from tests.wrappers.writing import steps
 
+Two = Callable[..., VectorEnv[Any, Any, Any]]
 TEXT = f"Owls hunt. {SEARCH}"
 
 
@@ -29,8 +32,16 @@ def written(make: Make, **options: Any) -> tuple[float, int]:
     return made[-1][1], len(made)
 
 
-def two(make: Make, **options: Any) -> SyncVectorEnv:
-    return SyncVectorEnv([lambda: make(**options)] * 2)
+@pytest.fixture(params=["sync", "own"])
+def two(request: pytest.FixtureRequest, make: Make, tasks: list[Task], world: InProcessWorld) -> Two:
+    """Two environments in Gymnasium's vector environment, or in ours."""
+
+    def made(**options: Any) -> VectorEnv[Any, Any, Any]:
+        if request.param == "sync":
+            return SyncVectorEnv([lambda: make(**options)] * 2)
+        return gym.make_vec("LLMI-v0", 2, config="rules", tasks=tasks, world=world, reward="llmi", **options)
+
+    return made
 
 
 class TestRecordEpisodeStatistics:
@@ -44,9 +55,9 @@ class TestRecordEpisodeStatistics:
         assert info["episode"]["l"] == length
         assert list(env.return_queue) == pytest.approx([reward])
 
-    def test_of_several(self, make: Make) -> None:
+    def test_of_several(self, make: Make, two: Two) -> None:
         reward, _ = written(make, action_mode="document")
-        envs = vector.RecordEpisodeStatistics(two(make, action_mode="document"))
+        envs = vector.RecordEpisodeStatistics(two(action_mode="document"))
         envs.reset(seed=0, options={"task": "owls"})
         info = envs.step([TEXT, ""])[4]
         assert info["episode"]["r"][0] == pytest.approx(reward)
@@ -83,9 +94,9 @@ class TestRecordVideo:
         env.close()
         assert self.frames(tmp_path / "films" / "rl-video-episode-0.mp4") == (3, (640, 720))
 
-    def test_of_several_one_film(self, make: Make, tmp_path: Path) -> None:
+    def test_of_several_one_film(self, two: Two, tmp_path: Path) -> None:
         pytest.importorskip("moviepy", reason="moviepy is not installed")
-        envs = vector.RecordVideo(two(make, action_mode="chunk", render_mode="rgb_array"), str(tmp_path / "films"))
+        envs = vector.RecordVideo(two(action_mode="chunk", render_mode="rgb_array"), str(tmp_path / "films"))
         envs.reset(seed=0)
         envs.step(["Owls. ", "Bees. "])
         envs.step([END, END])
@@ -157,8 +168,8 @@ class TestTransformReward:
         assert set(rewards[:-1]) == {-1.0}
         assert rewards[-1] == pytest.approx(10 * reward - 1)
 
-    def test_of_several(self, make: Make) -> None:
+    def test_of_several(self, make: Make, two: Two) -> None:
         reward, _ = written(make, action_mode="document")
-        envs = vector.TransformReward(two(make, action_mode="document"), lambda rewards: 10 * rewards)
+        envs = vector.TransformReward(two(action_mode="document"), lambda rewards: 10 * rewards)
         envs.reset(seed=0, options={"task": "owls"})
         assert envs.step([TEXT, TEXT])[1][0] == pytest.approx(10 * reward)
