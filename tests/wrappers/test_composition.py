@@ -125,6 +125,18 @@ def test_a_spec_makes_the_same_environment_again(wrap: Wrap) -> None:
     assert data_equivalence(env.reset(seed=3)[0], again.reset(seed=3)[0])
 
 
+def test_an_id_of_ones_own_can_come_with_wrappers() -> None:
+    specs = (StepLimit.wrapper_spec(n=9), TokenHistory.wrapper_spec(length=8), ArraysOnly.wrapper_spec())
+    gym.register("Tokens-v0", entry_point="llmi_env.env:LLMIEnv", kwargs={"config": "rules"}, additional_wrappers=specs)
+    try:
+        env = gym.make("Tokens-v0")
+    finally:
+        del gym.registry["Tokens-v0"]
+    observation, _ = env.reset(seed=0)
+    assert observation["tokens"].shape == (8,)
+    assert len(steps(env, "Owls hunt at night.")) == 9
+
+
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["deepcopy", "pickle"]
 )
