@@ -16,11 +16,17 @@ if not README.exists():
     pytest.skip("README.md is not shipped with the package", allow_module_level=True)
 
 TEXT = README.read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_loop_is_that_of_the_examples() -> None:
+    _, loop = EXAMPLES
+    assert loop == (README.parent / "examples" / "custom_loop.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_the_python_example_runs_and_earns_what_it_should(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    example, _ = EXAMPLES
     scope: dict[str, object] = {}
     exec(example, scope)
     assert scope["terminated"]
