@@ -79,6 +79,12 @@ class TestRefusedActionsChangeNothing:
             transcript.append([65, 66], logprobs)
         assert transcript.ledger.n_policy == 0
 
+    def test_where_no_token_is_left(self) -> None:
+        transcript = begin(max_tokens=0)
+        with pytest.raises(ActionError, match="only 0 are left of 0"):
+            transcript.append([65])
+        assert transcript.ledger.n_policy == 0
+
     def test_after_the_end(self) -> None:
         transcript = begin()
         transcript.append([EOS])
