@@ -27,7 +27,7 @@ types: $(VENV)/.dev ## strict type check
 unit: $(VENV)/.dev ## tests, without the slow ones
 	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadgroup --durations=20
 
-slow: $(VENV)/.dev prepare ## the slow tests alone
+slow: $(VENV)/.verl prepare ## the slow tests alone, verl's among them
 	$(BIN)/pytest -q -m slow --durations=20
 
 friends: $(FRIENDS)/.ready ## TorchRL and stable-baselines3 on the wrapped environment, in a virtual environment of their own
@@ -48,6 +48,10 @@ $(VENV)/.train: $(VENV)/pyvenv.cfg pyproject.toml constraints/main.txt
 
 $(VENV)/.dev: $(VENV)/.train
 	$(PIP) -c constraints/main.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.verl: $(VENV)/.dev
+	$(PIP) -c constraints/main.txt -e '.[verl]'
 	@touch $@
 
 $(FRIENDS)/.ready: $(FRIENDS)/pyvenv.cfg pyproject.toml constraints/friends.txt
