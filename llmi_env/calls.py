@@ -384,6 +384,11 @@ class CallScanner:
         return [TextRun(tail)] if tail else []
 
     @property
+    def idle(self) -> bool:
+        """Whether the stream stands in running text, with no half of a tag before it."""
+        return not self._state and not self._tail
+
+    @property
     def inside_call(self) -> bool:
         """Whether the stream stands inside a call's body."""
         return self._state in ("imgen", "tool_call")

@@ -188,7 +188,7 @@ class LLMIEnv(gym.Env[Observation, Any]):
             WorldError: the World cannot be reached at all.
             ConcurrentUse: another thread is in a step.
         """
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(False):  # by position: a keyword doubles its time
             raise ConcurrentUse("another thread is using this environment: give each thread its own")
         try:
             result = self.begin(self.check(action))

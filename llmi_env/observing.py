@@ -72,7 +72,10 @@ class Observer:
 
     def nothing(self) -> Observation:
         """Nothing new."""
-        return self._of("", (), (), Event.NOTHING)
+        observation: Observation = {"text": "", "images": (), "event": 1}  # Event.NOTHING, at every step
+        if self._tokenizer is not None:
+            observation["tokens"] = np.empty(0, np.int64)
+        return observation
 
     def prompt(self, task: Task, messages: Sequence[Mapping[str, Any]], ids: Sequence[int]) -> Observation:
         """The first observation.

@@ -249,6 +249,12 @@ class _Making:
         if self.waiting:
             await self._news.wait()
 
+    def end(self) -> None:
+        figures = self._episode.n_figures
+        self._start_calls(figures, self._transcript.end(StopReason.LENGTH))
+        self.written = time.perf_counter()
+        self._finished.set()
+
     # -------------------------------------------------------------------------------------------------- the World's side
 
     def _start_calls(self, figures: int, requests: Sequence[CallRequest]) -> None:
@@ -267,7 +273,8 @@ class _Making:
         try:
             async for index, outcome in self._calls.completed():
                 self._episode.deliver(index, outcome)
-                self._unshown.extend(self._transcript.inject(index, outcome))
+                if not self.done:  # nobody reads it any more
+                    self._unshown.extend(self._transcript.inject(index, outcome))
                 self._news.set()
         except BaseException:
             self._finished.set()  # nobody would wake the row any more: `finish` passes the error on

@@ -141,12 +141,15 @@ class UnicodeText(PackedSpace[str]):
             return f"it has {len(x)} characters; at most {self.max_bytes} bytes of UTF-8 are taken"
         if not x.isascii():
             try:
-                size = len(x.encode("utf-8"))
+                data = x.encode("utf-8")
             except UnicodeEncodeError as error:
                 return f"there is a lone surrogate at character {error.start}"
-            if size > self.max_bytes:
-                return f"it has {size} bytes of UTF-8; at most {self.max_bytes} are taken"
-        if "\0" in x:
+            if len(data) > self.max_bytes:
+                return f"it has {len(data)} bytes of UTF-8; at most {self.max_bytes} are taken"
+            nul = 0 in data  # far quicker than in text of two bytes a character, where every second byte is 0
+        else:
+            nul = "\0" in x
+        if nul:
             return f"there is a NUL at character {x.index(chr(0))}"
         if self.end is not None and 0 <= x.find(self.end) < len(x) - 1:
             return f"there is text after END at character {x.index(self.end)}"

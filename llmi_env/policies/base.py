@@ -78,6 +78,10 @@ class Row(Protocol):
         """Return as soon as `waiting` may have become false."""
         ...
 
+    def end(self) -> None:
+        """Nothing more can be sampled: what the policy can read is full. The document ends as at its limit of tokens."""
+        ...
+
 
 @dataclass
 class WriteStats:
