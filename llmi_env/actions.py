@@ -82,7 +82,7 @@ class TextActions:
 
     def write(self, action: str, episode: Episode, transcript: Transcript | None) -> list[CallRequest]:
         """Write it; the document ends with `END`."""
-        requests = episode.write(action.removesuffix(END), checked=True)
+        requests = episode.write(action.removesuffix(END))
         if self._whole or action.endswith(END):
             requests += episode.end(StopReason.END)
         return requests

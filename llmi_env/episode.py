@@ -120,19 +120,15 @@ class Episode:
 
     # ------------------------------------------------------------------------------------------------------------ writing
 
-    def write(self, text: str, checked: bool = False) -> list[CallRequest]:
+    def write(self, text: str) -> list[CallRequest]:
         """Append text; returns the calls that it completed. Lone surrogates, which nothing can carry, become U+FFFD.
-
-        Args:
-            text: the text.
-            checked: the caller knows that there are none in it.
 
         Raises:
             EpisodeOver: if the document has ended.
         """
         if self.stop is not None:
             raise EpisodeOver(f"the document has ended ({self.stop.value}); start a new episode")
-        if not checked and not text.isascii():
+        if not text.isascii():
             text = _without_surrogates(text)
         room = self.limits.characters - self._characters
         if "<" not in text and len(text) <= room and self._scanner.idle:

@@ -1,0 +1,276 @@
+"""The trainer `verl`: verl's own `main_ppo`, unmodified, as a child process, and around it the run folder that every trainer writes.
+
+    config.yaml  agent.yaml  data/*.parquet  model/  verl.jsonl  verl.log  metrics.jsonl  episodes/*.parquet  checkpoints/global_step_*/
+
+The recipe becomes Hydra overrides (`trainers.verl.recipe`), tasks become rows (`trainers.verl.data`), documents are written by our agent
+loop in verl's workers. Validation before the first step and after the last one are the evaluations that the report compares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel
+
+from llmi_env.comparison import Evaluation, compare
+from llmi_env.document import Document, Text
+from llmi_env.errors import CheckpointError, ConfigError, TrainingError, WorldError, require
+from llmi_env.rewards.hybrid import HybridReward
+from llmi_env.rollout import Rollout
+from llmi_env.store import FOLDER
+from llmi_env.task import Task
+from llmi_env.task_sets import load_tasks
+from llmi_env.tokenizers import HFTokenizer
+from llmi_env.world import connect
+from llmi_env.world.protocol import Unscored
+from llmi_env.world_source import check_extras, tool_specs
+from trainers.display import Display
+from trainers.evaluation import interleaved, pick, summary
+from trainers.protocol import TrainResult
+from trainers.recipe import check_unchanged
+from trainers.run_folder import RunLog, stored_evaluation
+from trainers.verl import episodes
+from trainers.verl.data import write_rows
+from trainers.verl.process import VerlProcess
+from trainers.verl.recipe import VerlRecipe, command, environment
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_UNSCORED_STEPS = 3  # steps in a row without one usable group, after which there is no point in going on
+
+
+class VerlTrainer:
+    """GRPO, GSPO and PPO by verl, from a laptop's CPU to a cluster."""
+
+    recipe: type[BaseModel] = VerlRecipe
+
+    def dry_run(self, recipe: VerlRecipe, run_dir: Path) -> str:
+        """The command that a run would start, with its environment; nothing is made."""
+        names = " ".join(f"{name}={value}" for name, value in environment(recipe).items())
+        words = [_quoted(word) for word in command(recipe, run_dir, _model_name(recipe, run_dir))]
+        return " \\\n  ".join([f"{names} {' '.join(words[:3])}", *words[3:]])
+
+    def train(
+        self, recipe: VerlRecipe, run_dir: Path, *, resume: bool = False, console: Console | None = None
+    ) -> TrainResult:
+        """Carry out a recipe; see `trainers.protocol.Trainer.train`.
+
+        Raises:
+            ConfigError: another version of verl, a folder that holds a run, or a recipe that cannot be carried out.
+            WorldError: the judges do not answer, and the recipe does not say `allow_unscored`.
+            TrainingError: verl ended with an error, or nothing can be scored.
+        """
+        require("verl", "training with verl", "verl")
+        from trainers.verl.plugin import check_version
+
+        check_version()
+        check_extras(recipe.env.services)
+        run_dir = run_dir.resolve()
+        done = _prepare(recipe, run_dir, resume)
+        if not recipe.allow_unscored:
+            asyncio.run(_check_judges(recipe))
+        with Display(console, recipe.steps) as display:
+            display.phase("preparing model and data", 1)
+            model_path = _make_model(recipe, run_dir)
+            _write_data(recipe, run_dir, model_path)
+            episodes.drop_parts(run_dir)
+            (run_dir / "agent.yaml").write_text(
+                yaml.safe_dump(
+                    [{"name": "llmi", "_target_": "trainers.verl.agent_loop.LLMIAgentLoop", "run_dir": str(run_dir)}]
+                )
+            )
+            watcher = _Watcher(recipe, run_dir, done, display)
+            started = {**environment(recipe), "VERL_FILE_LOGGER_PATH": str(run_dir / "verl.jsonl")}
+            if "tensorboard" in recipe.loggers:
+                started["TENSORBOARD_DIR"] = str(run_dir)
+            display.phase("starting verl and Ray", recipe.steps)
+            try:
+                with VerlProcess(command(recipe, run_dir, model_path), started, run_dir / "verl.log") as process:
+                    process.watch(watcher.look)
+            except KeyboardInterrupt:
+                step = saved_step(run_dir)
+                display.say(f"interrupted; saved up to step {step}, go on with --resume" if step else "interrupted")
+                return TrainResult(run_dir, step, finished=False)
+            finally:
+                watcher.close()
+            return watcher.result()
+
+
+class _Watcher:
+    """Turns what verl and its workers leave into metrics, episodes and progress."""
+
+    def __init__(self, recipe: VerlRecipe, run_dir: Path, done: int, display: Display) -> None:
+        self._recipe, self._run_dir, self._display = recipe, run_dir, display
+        (run_dir / "verl.jsonl").unlink(missing_ok=True)  # verl begins it anew; what counts is in metrics.jsonl
+        self._verl = episodes.VerlLog(run_dir / "verl.jsonl")
+        self._log = RunLog(run_dir, done, recipe.steps)
+        self._unscored_steps = 0
+        self.step = done
+
+    def look(self) -> None:
+        """Take in what is new."""
+        for step, data in self._verl.news():
+            figures, trained, validated = episodes.split_figures(data)
+            if trained:
+                self._train(step, figures)
+            if validated:
+                self._validation(step)
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+    def result(self) -> TrainResult:
+        """What came of the run."""
+        recipe, run_dir = self._recipe, self._run_dir
+        before = stored_evaluation(run_dir, "before", 0)
+        after = stored_evaluation(run_dir, "after", recipe.steps)
+        if self.step < recipe.steps:
+            raise TrainingError(
+                f"verl ended after step {self.step} of {recipe.steps} without an error; see {run_dir / 'verl.log'}"
+            )
+        comparison = compare(before, after) if before is not None and after is not None else None
+        return TrainResult(run_dir, self.step, True, before, after, comparison)
+
+    def _train(self, step: int, figures: dict[str, Any]) -> None:
+        rollouts = episodes.join_parts(self._run_dir, "train", step, f"train-{step:05d}", "train")
+        idle, groups = episodes.groups_without_baseline(rollouts, self._recipe.samples)
+        self._unscored_steps = self._unscored_steps + 1 if idle == groups else 0
+        metrics: dict[str, Any] = {
+            "phase": "train",
+            "step": step,
+            **summary(rollouts),
+            "groups_without_baseline": idle,
+            "kl": figures.get("actor/ppo_kl"),
+            "clip_fraction": figures.get("actor/pg_clipfrac"),
+            "entropy": figures.get("actor/entropy"),
+            "loss": figures.get("actor/pg_loss"),
+            "grad_norm": figures.get("actor/grad_norm"),
+            "lr": figures.get("actor/lr"),
+            "tokens": sum(rollout.ledger.n_policy for rollout in rollouts),
+            "tokens_per_second": _rate(rollouts, figures),
+            "seconds": {
+                "sampling": figures.get("timing_s/gen", 0.0),
+                "update": figures.get("timing_s/update_actor", 0.0),
+                "total": figures.get("timing_s/step", 0.0),
+            },
+            "verl": figures,
+        }
+        self._log.write_once(metrics)
+        self._display.step(metrics)
+        self.step = step
+        if self._unscored_steps >= _UNSCORED_STEPS:
+            reasons = sorted({reason for rollout in rollouts for reason in rollout.report.unscored})[:3]
+            raise TrainingError(
+                f"no group had two scores in {self._unscored_steps} steps: {'; '.join(reasons) or 'no document came'}. The newest "
+                f"checkpoint is of step {saved_step(self._run_dir)}; mend the judges and go on with --resume"
+            )
+
+    def _validation(self, step: int) -> None:
+        phase = "before" if step == 0 else "after" if step >= self._recipe.steps else "validation"
+        name = phase if phase != "validation" else f"validation-{step:05d}"
+        rollouts = episodes.join_parts(self._run_dir, "val", step, name, phase)
+        if not rollouts:
+            return
+        metrics: dict[str, Any] = {"phase": phase, "step": step, **summary(rollouts)}
+        if phase == "after" and (before := stored_evaluation(self._run_dir, "before", 0)) is not None:
+            metrics |= compare(before, Evaluation(tuple(rollouts))).to_json()
+        self._log.write_once(metrics)
+        self._display.evaluation(phase, metrics)
+
+
+# ------------------------------------------------------------------------------------------------------------------- before it
+
+
+def saved_step(run_dir: Path) -> int:
+    """Step of the newest checkpoint that verl has finished writing; 0 without one."""
+    tracker = run_dir / "checkpoints" / "latest_checkpointed_iteration.txt"
+    try:
+        return int(tracker.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _prepare(recipe: VerlRecipe, run_dir: Path, resume: bool) -> int:
+    """Make or check the run folder; returns the step to go on from."""
+    config = run_dir / "config.yaml"
+    if resume:
+        if not config.is_file():
+            raise CheckpointError(f"{run_dir} holds no run to resume; start one without --resume")
+        check_unchanged(config.read_text(encoding="utf-8"), recipe)
+    elif any((run_dir / name).exists() for name in ("metrics.jsonl", FOLDER, "checkpoints")):
+        raise ConfigError(f"{run_dir} holds a run already: go on with it by --resume, or choose another folder")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    config.write_text(recipe.to_yaml(), encoding="utf-8")
+    return saved_step(run_dir) if resume else 0
+
+
+async def _check_judges(recipe: VerlRecipe) -> None:
+    """Have one small document judged, so that judges which are down are told of before anything starts."""
+    reward = HybridReward.preset(recipe.env.reward)
+    if not reward.judged_terms:
+        return
+    world = connect(recipe.env.world, recipe.env.services)
+    try:
+        judgments = await world.judge(Document((Text("Owls hunt at night."),)), Task("Say when owls hunt."))
+    finally:
+        await world.aclose()
+    for term in reward.judged_terms:
+        judgment = judgments.get(term)
+        if judgment is None or isinstance(judgment, Unscored):
+            reason = "no judge scores it" if judgment is None else judgment.reason
+            raise WorldError(
+                f"the judges do not answer: {term}: {reason}. Start or mend them; --allow-unscored begins nevertheless, and "
+                "documents without a score are left out"
+            )
+
+
+def _model_name(recipe: VerlRecipe, run_dir: Path) -> str:
+    """Folder or hub name that verl is to load."""
+    return str(run_dir / "model") if recipe.model in ("tiny", "warm-start", "smollm2") else recipe.model
+
+
+def _make_model(recipe: VerlRecipe, run_dir: Path) -> str:
+    """Make the folder of a model that verl cannot load by name; once for a run."""
+    folder = run_dir / "model"
+    if recipe.model == "tiny" and not folder.exists():
+        from trainers.verl.tiny import make_tiny
+
+        make_tiny(folder, seed=recipe.seed)
+    elif recipe.model in ("warm-start", "smollm2") and not folder.exists():
+        from llmi_env.models import load_model
+
+        model, tokenizer = load_model(recipe.model)
+        merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+        merged.save_pretrained(str(folder))
+        tokenizer.hf.save_pretrained(str(folder))
+    return _model_name(recipe, run_dir)
+
+
+def _write_data(recipe: VerlRecipe, run_dir: Path, model_path: str) -> None:
+    tools = tool_specs(recipe.env.services)
+    tokenizer = HFTokenizer.load(model_path)
+    train = interleaved(load_tasks(recipe.env.tasks).for_tools(tools), recipe.seed << 16)
+    held = pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed)
+    if len(train) < recipe.tasks_per_step:
+        raise ConfigError(f"{len(train)} tasks are too few for tasks_per_step={recipe.tasks_per_step}")
+    splits: list[tuple[str, Sequence[Task]]] = [("train", train), ("val", held)]
+    for split, tasks in splits:
+        path = run_dir / "data" / f"{split}.parquet"
+        write_rows(path, tasks, split, tools, recipe.env.prompt, tokenizer, recipe.max_prompt_tokens)
+
+
+def _rate(rollouts: Sequence[Rollout], figures: dict[str, Any]) -> float | None:
+    seconds = figures.get("timing_s/gen")
+    return sum(rollout.ledger.n_policy for rollout in rollouts) / seconds if seconds else None
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)
