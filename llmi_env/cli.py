@@ -61,27 +61,41 @@ def train(
         Path | None, typer.Option("--run-dir", help="Where the run is kept [default: runs/RECIPE].")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be run: with verl, the exact command.")
+    ] = False,
+    allow_unscored: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unscored", help="With verl: begin although a judge does not answer (allow_unscored=true)."
+        ),
+    ] = False,
 ) -> None:
     """Train a policy by reinforcement learning.
 
     Example: llmi train quickstart steps=4
 
-    The run folder holds config.yaml, metrics.jsonl, TensorBoard events, episodes, checkpoints and report.html. Ctrl-C saves a
-    checkpoint and stops; --resume goes on from there.
+    The recipe's `trainer` carries it out: `local` in this process, `verl` on one machine or many. The run folder holds config.yaml,
+    metrics.jsonl, TensorBoard events, episodes, checkpoints and report.html. Ctrl-C saves a checkpoint and stops; --resume goes on from there.
     """
     from llmi_env.report import write_report
-    from trainers.local import train as run_training
+    from trainers.protocol import find_trainer
     from trainers.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    changes = [*(overrides or []), *(["allow_unscored=true"] if allow_unscored else [])]
+    loaded = load_recipe(recipe, changes)
+    trainer = find_trainer(loaded.trainer)
     folder = run_dir or _run_folder(loaded.name, resume)
-    result = run_training(loaded, folder, resume=resume, console=console)
+    if dry_run:
+        console.print(trainer.dry_run(loaded, folder), markup=False, highlight=False)
+        return
+    result = trainer.train(loaded, folder, resume=resume, console=console)
     console.print(result.summary())
-    if result.finished:
-        console.print(f"report: {write_report(folder)}")
-    else:
+    if not result.finished:
         console.print(f"stopped after step {result.step}; go on with: llmi train {recipe} --resume --run-dir {folder}")
         raise typer.Exit(130)
+    if result.report:
+        console.print(f"report: {write_report(folder)}")
 
 
 @app.command()

@@ -15,11 +15,11 @@ from typing import Literal
 
 from llmi_env import prompting
 from llmi_env.calls import BUILTIN, ToolSpec
-from llmi_env.document import Document
+from llmi_env.document import Document, Outcome, Picture
 from llmi_env.episode import CallRequest, Episode, Limits, StopReason
 from llmi_env.errors import ConfigError
 from llmi_env.ledger import Ledger
-from llmi_env.policies.base import Policy, Sampling, WriteStats
+from llmi_env.policies.base import Policy, Sampling, SeeingPolicy, SeenPrompt, WriteStats
 from llmi_env.prompting import PromptStyle
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.report import RewardReport
@@ -28,7 +28,7 @@ from llmi_env.transcript import Transcript
 from llmi_env.world.protocol import World
 from llmi_env.world.runtime import CallScheduler
 
-Feedback = Literal["none", "text"]
+Feedback = Literal["none", "text", "image"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ async def run_rollouts(
         limits: bounds of a document.
         tools: specs of the tools at hand.
         prompt: how the system prompt explains them.
-        feedback: what the policy is shown of its pictures: nothing, or a line of text.
+        feedback: what the policy is shown of its pictures: nothing, a line of text, or the picture besides (for a `SeeingPolicy`).
         versions: of judges and prompts, for the report.
         on_done: called with each finished rollout as it is scored.
 
@@ -140,6 +140,8 @@ async def run_rollouts(
     """
     if samples < 1 or max_tokens < 1:
         raise ConfigError(f"samples and max_tokens must be 1 or more, not {samples} and {max_tokens}")
+    if feedback == "image" and not isinstance(policy, SeeingPolicy):
+        raise ConfigError(f"feedback 'image' needs a policy that sees pictures; {type(policy).__name__} takes 'text'")
     start = time.perf_counter()
     keys = [task.key for task in tasks]
     makings = [
@@ -153,7 +155,7 @@ async def run_rollouts(
             tools,
             prompt,
             max_tokens,
-            feedback == "text",
+            feedback,
             start,
         )
         for group, task in enumerate(tasks)
@@ -201,14 +203,25 @@ class _Making:
         tools: Mapping[str, ToolSpec],
         prompt: PromptStyle,
         max_tokens: int,
-        shows: bool,
+        feedback: Feedback,
         start: float,
     ) -> None:
         self._task, self._group, self._seed, self._start = task, group, seed, start
-        self._world, self._shows = world, shows
-        prompt_ids = policy.tokenizer.chat(prompting.messages(task, tools, prompt))
+        self._world, self._shows = world, feedback != "none"
+        self._eyes = policy if feedback == "image" and isinstance(policy, SeeingPolicy) else None
+        messages = prompting.messages(task, tools, prompt)
+        if isinstance(policy, SeeingPolicy):
+            seen = policy.see_prompt(messages, task.images)
+        else:
+            seen = SeenPrompt(policy.tokenizer.chat(messages))
+        prompt_ids = seen.ids
+        shown = (
+            [(begin, length, image) for (begin, length), image in zip(seen.runs, task.images, strict=True)]
+            if seen.runs
+            else []
+        )
         self._episode = Episode(task, limits, tools, seed)
-        self._transcript = Transcript(self._episode, policy.tokenizer, prompt_ids, max_tokens)
+        self._transcript = Transcript(self._episode, policy.tokenizer, prompt_ids, max_tokens, shown)
         self._calls = CallScheduler(world)
         self._finished = asyncio.Event()
         self._news = asyncio.Event()
@@ -227,6 +240,10 @@ class _Making:
     @property
     def done(self) -> bool:
         return self._episode.stop is not None
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        return [picture for _, _, picture in self._transcript.ledger.pictures]
 
     @property
     def waiting(self) -> bool:
@@ -265,16 +282,20 @@ class _Making:
             if (outcome := self._episode.figure(index).outcome) is not None:
                 self._calls.settle(index, outcome)
                 if self._shows and not self.done:
-                    self._unshown.extend(self._transcript.inject(index, outcome))
+                    self._unshown.extend(self._inject(index, outcome))
         if requests and self._shows and not self.done:
             self._shower = asyncio.create_task(self._show())
+
+    def _inject(self, index: int, outcome: Outcome) -> list[int]:
+        seen = self._eyes.picture_ids(outcome) if self._eyes is not None and isinstance(outcome, Picture) else ()
+        return self._transcript.inject(index, outcome, seen)
 
     async def _show(self) -> None:
         try:
             async for index, outcome in self._calls.completed():
                 self._episode.deliver(index, outcome)
                 if not self.done:  # nobody reads it any more
-                    self._unshown.extend(self._transcript.inject(index, outcome))
+                    self._unshown.extend(self._inject(index, outcome))
                 self._news.set()
         except BaseException:
             self._finished.set()  # nobody would wake the row any more: `finish` passes the error on

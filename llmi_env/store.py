@@ -173,7 +173,7 @@ def _row(rollout: Rollout) -> dict[str, Any]:
         "owners": [int(owner) for owner in ledger.owners],
         "logprobs": [None if math.isnan(value) else value for value in ledger.logprobs],
         "ledger_pictures": json.dumps(
-            [[start, length, _place(document, picture)] for start, length, picture in ledger.pictures]
+            [[start, length, _place(task, document, picture)] for start, length, picture in ledger.pictures]
         ),
         "times": json.dumps(
             {**asdict(rollout.times), "calls": [f.picture.seconds if f.picture else None for f in document.figures]}
@@ -201,7 +201,7 @@ def _rollout(row: dict[str, Any]) -> Rollout:
         row["ids"],
         [Owner(owner) for owner in row["owners"]],
         [math.nan if value is None else value for value in row["logprobs"]],
-        [(start, length, _shown(document, index)) for start, length, index in json.loads(row["ledger_pictures"])],
+        [(start, length, _shown(task, document, index)) for start, length, index in json.loads(row["ledger_pictures"])],
     )
     report = RewardReport.from_json(json.loads(row["report"]))
     return Rollout(
@@ -209,11 +209,17 @@ def _rollout(row: dict[str, Any]) -> Rollout:
     )
 
 
-def _place(document: Document, picture: Picture) -> int:
-    return next(i for i, figure in enumerate(document.figures) if figure.picture is picture)
+def _place(task: Task, document: Document, picture: Picture) -> int:
+    """Which picture it is: the figure's index, or -1, -2 ... for the task's own."""
+    for index, image in enumerate(task.images):
+        if image is picture:
+            return -1 - index
+    return next(index for index, figure in enumerate(document.figures) if figure.picture is picture)
 
 
-def _shown(document: Document, index: int) -> Picture:
+def _shown(task: Task, document: Document, index: int) -> Picture:
+    if index < 0:
+        return task.images[-1 - index]
     picture = document.figures[index].picture
     if picture is None:
         raise ValueError(f"the ledger points at figure {index}, which has no picture")

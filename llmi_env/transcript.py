@@ -25,17 +25,24 @@ class Transcript:
         episode: the episode to write into.
         tokenizer: of the policy.
         prompt_ids: ids of the prompt, as the policy gets them.
+        prompt_pictures: `(start, length, picture)` of each picture's placeholders among them.
         max_tokens: limit of policy tokens; the document ends there with `StopReason.LENGTH`.
     """
 
     def __init__(
-        self, episode: Episode, tokenizer: Tokenizer, prompt_ids: Sequence[int] = (), max_tokens: int | None = None
+        self,
+        episode: Episode,
+        tokenizer: Tokenizer,
+        prompt_ids: Sequence[int] = (),
+        max_tokens: int | None = None,
+        prompt_pictures: Sequence[tuple[int, int, Picture]] = (),
     ) -> None:
         self.episode = episode
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.ledger = Ledger()
         self.ledger.add(list(prompt_ids), Owner.PROMPT)
+        self.ledger.pictures.extend(prompt_pictures)
         self._decoder = tokenizer.decoder()
         self._eos = tokenizer.eos_ids
         self._vocab = tokenizer.vocab_size

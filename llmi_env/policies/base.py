@@ -6,10 +6,11 @@ puts it into the transcript, starts the calls that it completed, and says whethe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from llmi_env.document import Picture
 from llmi_env.errors import ConfigError
 from llmi_env.tokenizers import Tokenizer
 
@@ -62,6 +63,11 @@ class Row(Protocol):
         ...
 
     @property
+    def pictures(self) -> Sequence[Picture]:
+        """Pictures whose placeholders stand in the ids so far, in that order; none where the policy sees none."""
+        ...
+
+    @property
     def waiting(self) -> bool:
         """Whether the row waits for an outcome that the policy is to be shown before it writes on."""
         ...
@@ -100,6 +106,19 @@ class WriteStats:
     waited: float = 0.0
 
 
+@dataclass(frozen=True)
+class SeenPrompt:
+    """A prompt with pictures in it.
+
+    Attributes:
+        ids: of the prompt.
+        runs: `(start, length)` of each picture's placeholders in it, in the order of the pictures.
+    """
+
+    ids: Sequence[int]
+    runs: Sequence[tuple[int, int]] = ()
+
+
 @runtime_checkable
 class Policy(Protocol):
     """A language model, or what stands for one in tests."""
@@ -111,4 +130,17 @@ class Policy(Protocol):
 
     async def write(self, rows: Sequence[Row], sampling: Sampling) -> WriteStats:
         """Sample until every row is done. Must leave the event loop free while it computes."""
+        ...
+
+
+@runtime_checkable
+class SeeingPolicy(Policy, Protocol):
+    """A policy that sees pictures: those of the task in its prompt, and with the feedback `image` those of its calls."""
+
+    def see_prompt(self, messages: Sequence[Mapping[str, Any]], pictures: Sequence[Picture]) -> SeenPrompt:
+        """Ids of a conversation whose user shows these pictures, ending where the policy is to write."""
+        ...
+
+    def picture_ids(self, picture: Picture) -> Sequence[int]:
+        """What stands for a picture in the middle of the context: its placeholders with what encloses them."""
         ...

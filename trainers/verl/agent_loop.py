@@ -29,7 +29,8 @@ from llmi_env.world_source import tool_specs
 from trainers.recipe import load_recipe
 from trainers.verl.episodes import PARTS, part_name
 from trainers.verl.recipe import VerlRecipe
-from trainers.verl.server_policy import ServerPolicy
+from trainers.verl.server_policy import SeeingServerPolicy, ServerPolicy
+from trainers.verl.vision import Eyes
 
 NAME = "llmi"
 """Name of the loop in verl's configuration."""
@@ -58,9 +59,7 @@ class LLMIAgentLoop(AgentLoopBase):
         about = row["extra_info"]
         split, step, sample = str(about["split"]), int(row["global_steps"]), int(row["session_id"])
         task = common.tasks(split).by_id(str(about["task_id"]))
-        policy = ServerPolicy(
-            self.server_manager, common.tokenizer(self.tokenizer), dict(sampling_params), recipe.env.feedback != "none"
-        )
+        policy = common.policy(self.server_manager, self.tokenizer, self.processor, dict(sampling_params))
         # The evaluation draws the same each time; training draws anew at each step.
         seed = recipe.seed if split == "val" else _seed(recipe.seed, step)
         batch = await run_rollouts(
@@ -73,7 +72,7 @@ class LLMIAgentLoop(AgentLoopBase):
             limits=recipe.env.limits.episode(),
             tools=common.tools,
             prompt=recipe.env.prompt,
-            feedback="text" if recipe.env.feedback == "text" else "none",
+            feedback=recipe.env.feedback,
         )
         (rollout,) = batch.rollouts
         await asyncio.to_thread(common.keep, rollout, split, step, int(about["index"]), sample)
@@ -113,6 +112,7 @@ class _Common:
         self.world: World = connect(recipe.env.world, recipe.env.services)
         self._tasks: dict[str, TaskSet] = {}
         self._tokenizer: HFTokenizer | None = None
+        self._eyes: Eyes | None = None
         (self._run_dir / "episodes" / PARTS).mkdir(parents=True, exist_ok=True)
 
     def tasks(self, split: str) -> TaskSet:
@@ -126,6 +126,15 @@ class _Common:
         if self._tokenizer is None or self._tokenizer.hf is not hf:
             self._tokenizer = HFTokenizer(hf)
         return self._tokenizer
+
+    def policy(self, servers: Any, tokenizer: Any, processor: Any, params: dict[str, Any]) -> ServerPolicy:
+        """verl's servers as a policy, with eyes where the model has some."""
+        shows = self.recipe.env.feedback != "none"
+        if processor is None:
+            return ServerPolicy(servers, self.tokenizer(tokenizer), params, shows)
+        if self._eyes is None:
+            self._eyes = Eyes(processor)
+        return SeeingServerPolicy(servers, self.tokenizer(tokenizer), params, shows, self._eyes)
 
     def keep(self, rollout: Rollout, split: str, step: int, index: int, sample: int) -> None:
         """Store a document until its step ends."""

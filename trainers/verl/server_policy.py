@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from llmi_env.document import Picture
 from llmi_env.errors import WorldError
-from llmi_env.policies.base import Row, Sampling, WriteStats
+from llmi_env.policies.base import Row, Sampling, SeenPrompt, WriteStats
 from llmi_env.tokenizers import Tokenizer
+from trainers.verl.vision import Eyes
 
 STOPS = ("</imgen>", "</tool_call>")
 """Where a request ends when the policy is shown its results."""
@@ -63,14 +65,17 @@ class ServerPolicy:
         room = len(ids) + row.max_tokens
         params = {"temperature": sampling.temperature, "top_p": sampling.top_p, **self._params}
         if self._shows:
-            params |= {"stop": list(STOPS), "include_stop_str_in_output": True}
+            params["stop"] = list(STOPS)
         stats.prompt_tokens += len(ids)
         while not row.done:
             if len(ids) >= room:
                 row.end()
                 return
             output = await self._servers.generate(
-                session, prompt_ids=list(ids), sampling_params={**params, "max_tokens": room - len(ids)}
+                session,
+                prompt_ids=list(ids),
+                sampling_params={**params, "max_tokens": room - len(ids)},
+                image_data=[picture.image for picture in row.pictures] or None,
             )
             self.extra_fields = dict(output.extra_fields)
             if not output.token_ids or output.log_probs is None or len(output.log_probs) != len(output.token_ids):
@@ -90,3 +95,27 @@ class ServerPolicy:
                 await row.changed()
             stats.waited += time.perf_counter() - clock
             ids.extend(row.shown())
+
+
+class SeeingServerPolicy(ServerPolicy):
+    """The same for vision-language models.
+
+    Args:
+        servers, tokenizer, params, shows: as for `ServerPolicy`.
+        eyes: the model's processor.
+    """
+
+    def __init__(
+        self, servers: Generate, tokenizer: Tokenizer, params: dict[str, Any], shows: bool, eyes: Eyes
+    ) -> None:
+        # A placeholder that the policy wrote itself would have no features.
+        super().__init__(servers, tokenizer, {**params, "logit_bias": {eyes.placeholder: -100.0}}, shows)
+        self._eyes = eyes
+
+    def see_prompt(self, messages: Sequence[Mapping[str, Any]], pictures: Sequence[Picture]) -> SeenPrompt:
+        """Ids of a conversation whose user shows these pictures."""
+        return self._eyes.see_prompt(messages, pictures)
+
+    def picture_ids(self, picture: Picture) -> Sequence[int]:
+        """What stands for a picture in the middle of the context."""
+        return self._eyes.picture_ids(picture)
