@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmi_env.comparison import Comparison, Evaluation, compare
+from llmi_env.comparison import Evaluation, compare
 from llmi_env.errors import CheckpointError, TrainingError, require
 from llmi_env.ledger_export import to_arrays
 from llmi_env.models import calm_threads, load_model, resolve_policy
@@ -33,8 +33,9 @@ from llmi_env.world import connect
 from llmi_env.world.protocol import World
 from llmi_env.world_source import check_extras, tool_specs
 from trainers.checkpoint import Checkpoint, load_adapter, newest_checkpoint, restore, save_checkpoint
-from trainers.display import Display, number, share
+from trainers.display import Display
 from trainers.evaluation import interleaved, pick, summary
+from trainers.protocol import TrainResult
 from trainers.recipe import Recipe
 from trainers.reference import Reference, divergence
 from trainers.run_folder import RunLog, prepare_folder, stored_evaluation
@@ -49,40 +50,46 @@ _log = logging.getLogger(__name__)
 _UNSCORED_STEPS = 3  # steps in a row without one usable group, after which there is no point in going on
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What came of a run.
+class LocalTrainer:
+    """GRPO and GSPO with a LoRA adapter in this process; see `train`."""
 
-    Attributes:
-        run_dir: the run folder.
-        step: steps done.
-        finished: whether all steps and both evaluations are done.
-        before: evaluation of the starting policy.
-        after: evaluation of the trained one; `None` in a run that was interrupted.
-        interval: after minus before, with intervals; `None` likewise.
-    """
+    recipe = Recipe
 
-    run_dir: Path
-    step: int
-    finished: bool
-    before: Evaluation | None = None
-    after: Evaluation | None = None
-    interval: Comparison | None = None
+    def train(
+        self, recipe: Recipe, run_dir: Path, *, resume: bool = False, console: Console | None = None
+    ) -> TrainResult:
+        """Carry out a recipe: the function `train`."""
+        return train(recipe, run_dir, resume, console)
 
-    def summary(self) -> str:
-        """Before, after and difference, for the console."""
-        if self.before is None or self.after is None or self.interval is None:
-            return f"{self.step} steps done, not finished; run folder: {self.run_dir}"
-        reward, tools = self.interval.reward, self.interval.tool_accuracy
-        first, second = self.interval.rewards
-        return "\n".join(
-            [
-                f"on {len(self.before.by_task)} held-out tasks, before and after {self.step} steps, with 95 % paired bootstrap intervals:",
-                f"  reward         {number(first)} -> {number(second)}   {reward or 'not scored'}",
-                f"  tool accuracy  {share(self.before.tools.accuracy)} -> {share(self.after.tools.accuracy)}   {tools or 'no tool needed'}",
-                f"run folder: {self.run_dir}",
-            ]
+    def dry_run(self, recipe: Recipe, run_dir: Path) -> str:
+        """How much a run would do, and the resolved recipe."""
+        named = _look_up(recipe)
+        return (
+            f"in this process, run folder {run_dir}: {recipe.steps} steps of {recipe.tasks_per_step} tasks x {recipe.samples} documents "
+            f"({len(named.train_tasks)} tasks), {len(named.eval_tasks)} held-out tasks x {recipe.eval_samples} before and after\n\n"
+            f"{recipe.to_yaml()}"
         )
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What a recipe names, looked up."""
+
+    reward: HybridReward
+    train_tasks: Sequence[Task]
+    eval_tasks: Sequence[Task]
+
+
+def _look_up(recipe: Recipe) -> _Named:
+    require("peft", "training", "train")
+    check_extras(recipe.env.services)
+    resolve_policy(recipe.model)
+    tools = tool_specs(recipe.env.services)
+    return _Named(
+        HybridReward.preset(recipe.env.reward),
+        list(load_tasks(recipe.env.tasks).for_tools(tools)),
+        pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed),
+    )
 
 
 def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console | None = None) -> TrainResult:
@@ -103,18 +110,12 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
         TrainingError: the loss is not finite, or nothing can be scored.
     """
     calm_threads()  # before torch is imported, and before the World's process inherits the environment
-    require("peft", "training", "train")
-    check_extras(recipe.env.services)
     # What the recipe names is looked up before anything is written, so that a typing error leaves no folder behind.
-    resolve_policy(recipe.model)
-    reward = HybridReward.preset(recipe.env.reward)
-    tools = tool_specs(recipe.env.services)
-    train_tasks = list(load_tasks(recipe.env.tasks).for_tools(tools))
-    eval_tasks = pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed)
+    named = _look_up(recipe)
     checkpoint = prepare_folder(recipe, run_dir, resume)
     with Display(console, recipe.steps) as display:
         try:
-            return asyncio.run(_train(recipe, run_dir, checkpoint, reward, train_tasks, eval_tasks, display))
+            return asyncio.run(_train(recipe, run_dir, checkpoint, named, display))
         except KeyboardInterrupt:
             saved = newest_checkpoint(run_dir)
             display.say(
@@ -142,9 +143,7 @@ async def _train(
     recipe: Recipe,
     run_dir: Path,
     checkpoint: Checkpoint | None,
-    reward: HybridReward,
-    train_tasks: Sequence[Task],
-    eval_tasks: Sequence[Task],
+    named: _Named,
     display: Display,
 ) -> TrainResult:
     import torch
@@ -154,6 +153,7 @@ async def _train(
     # ------------------------------------------------------------------------------------------------ policy, world, tasks
     display.phase("loading the policy", 1)
     torch.manual_seed(recipe.seed)
+    reward, train_tasks, eval_tasks = named.reward, named.train_tasks, named.eval_tasks
     model, reference, tokenizer = await compute(_load, recipe, checkpoint)
     policy = TransformersPolicy(model, tokenizer)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]  # the adapter's

@@ -1,40 +1,38 @@
-"""A training recipe: everything that decides how a run goes, as data."""
+"""A training recipe: everything that decides how a run goes, as data.
+
+`BaseRecipe` is what recipes of all trainers share; each trainer adds options of its own (`trainers.protocol`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llmi_env.config import EnvConfig, apply_overrides, load_config, load_yaml, parse_model
 from llmi_env.errors import ConfigError
 from trainers.losses import Aggregation
+from trainers.protocol import find_trainer
 
 _MAY_GROW = ("steps",)  # what nothing before depends on, so that a run may be made longer
 
 
-class Recipe(BaseModel):
-    """All options of a training run. `env` is a preset of the environment with changes: `{preset: offline, reward: paper}`."""
+class BaseRecipe(BaseModel):
+    """Options that every trainer takes. `env` is a preset of the environment with changes: `{preset: offline, reward: paper}`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str = Field(default="run", pattern=r"^[\w.-]+$")
     """Names the run folder."""
 
-    trainer: Literal["local"] = "local"
-    """Which trainer carries it out: `local` is one process."""
-
-    algorithm: Literal["grpo", "gspo"] = "grpo"
-    """`grpo` weighs each token by its own ratio, `gspo` a whole document by one."""
+    trainer: str = "local"
+    """Which trainer carries it out: `local` is one process, `verl` one machine or many; or that of a plugin."""
 
     model: str = "warm-start"
     """Where the policy starts: `warm-start`, `smollm2`, a run folder, an adapter, or a model by folder or hub name."""
-
-    lora_rank: int = Field(default=16, ge=1)
-    """Rank of the adapter, where the starting policy brings none."""
 
     env: EnvConfig = Field(default_factory=EnvConfig)
     """Tasks, prompt, limits, tools, judges and reward."""
@@ -48,14 +46,63 @@ class Recipe(BaseModel):
     tasks_per_step: int = Field(default=4, ge=1)
     """Tasks of one step; each is a group with its own baseline."""
 
-    samples: int = Field(default=4, ge=2)
-    """Documents of each task: the group size. One alone has nothing to be compared with."""
+    samples: int = Field(default=4, ge=1)
+    """Documents of each task: the group size."""
 
     max_tokens: int = Field(default=112, ge=1)
     """Tokens that the policy may write for one document."""
 
     lr: float = Field(default=2e-4, gt=0)
     """Learning rate of AdamW."""
+
+    eval_tasks: str = "heldout"
+    """Where the tasks of the evaluation before and after come from."""
+
+    eval_size: int = Field(default=16, ge=1)
+    """How many of them, spread evenly over the tools that they need."""
+
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints are kept."""
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _preset_with_changes(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return load_config(value)
+        if isinstance(value, Mapping):
+            changes = dict(value)
+            preset = changes.pop("preset", "offline")
+            if preset is None:  # a resolved recipe: with a preset beneath it, tools that it leaves out would come back
+                return load_config(changes)
+            return load_config(preset, **dict(_flat(changes)))
+        return value
+
+    @property
+    def rollouts(self) -> int:
+        """Documents of one step."""
+        return self.tasks_per_step * self.samples
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, as it stands in a run folder; `load_recipe` makes the same of it again."""
+        data = self.model_dump(mode="json")
+        data["env"] = {"preset": None, **data["env"]}
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+class Recipe(BaseRecipe):
+    """Options of the trainer `local`."""
+
+    trainer: Literal["local"] = "local"
+    """Which trainer carries it out: `local` is one process."""
+
+    algorithm: Literal["grpo", "gspo"] = "grpo"
+    """`grpo` weighs each token by its own ratio, `gspo` a whole document by one."""
+
+    lora_rank: int = Field(default=16, ge=1)
+    """Rank of the adapter, where the starting policy brings none."""
+
+    samples: int = Field(default=4, ge=2)
+    """Documents of each task: the group size. One alone has nothing to be compared with."""
 
     lr_warmup: int = Field(default=0, ge=0)
     """Optimiser steps over which the learning rate rises."""
@@ -93,30 +140,11 @@ class Recipe(BaseModel):
     kl_coefficient: float = Field(default=0.0, ge=0)
     """Weight of the divergence from the starting policy in the loss; it is logged in any case."""
 
-    eval_tasks: str = "heldout"
-    """Where the tasks of the evaluation before and after come from."""
-
-    eval_size: int = Field(default=16, ge=1)
-    """How many of them, spread evenly over the tools that they need."""
-
     eval_samples: int = Field(default=1, ge=1)
-    """Documents of each of them."""
+    """Documents of each held-out task."""
 
     eval_seed: int = Field(default=1234, ge=0)
     """Of the evaluation; before and after use the same."""
-
-    keep_checkpoints: int = Field(default=2, ge=1)
-    """How many of the newest checkpoints are kept."""
-
-    @field_validator("env", mode="before")
-    @classmethod
-    def _preset_with_changes(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return load_config(value)
-        if isinstance(value, Mapping):
-            changes = dict(value)
-            return load_config(changes.pop("preset", "offline"), **dict(_flat(changes)))
-        return value
 
     @field_validator("env")
     @classmethod
@@ -125,34 +153,34 @@ class Recipe(BaseModel):
             raise ConfigError("env.feedback: a text policy sees no pictures; use 'none' or 'text'")
         return env
 
-    @property
-    def rollouts(self) -> int:
-        """Documents of one step."""
-        return self.tasks_per_step * self.samples
+    @model_validator(mode="after")
+    def _groups_can_be_shared_out(self) -> Self:
+        if self.minibatches > self.tasks_per_step:
+            raise ConfigError(
+                f"minibatches={self.minibatches} cannot share out the {self.tasks_per_step} groups of a step"
+            )
+        return self
 
-    def to_yaml(self) -> str:
-        """The resolved recipe, as it stands in a run folder."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
-
-def load_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()) -> Recipe:
+def load_recipe(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()
+) -> BaseRecipe:
     """A recipe by name (see `envs_configs/train`), from a YAML file or a mapping, with changes such as `"steps=40"`.
 
+    Returns:
+        The recipe, of the model of the trainer that its `trainer:` names; `local` where it names none.
+
     Raises:
-        ConfigError: unknown recipe or option, or a value that does not fit.
+        ConfigError: unknown recipe, trainer or option, or a value that does not fit.
     """
     data = apply_overrides(load_yaml("train", source), overrides)
     if "name" not in data and not isinstance(source, Mapping):
         data["name"] = Path(str(source)).stem
-    recipe = parse_model(Recipe, data, "recipe")
-    if recipe.minibatches > recipe.tasks_per_step:
-        raise ConfigError(
-            f"recipe: minibatches={recipe.minibatches} cannot share out the {recipe.tasks_per_step} groups of a step"
-        )
-    return recipe
+    trainer = find_trainer(str(data.get("trainer", "local")))
+    return parse_model(trainer.recipe, data, "recipe")
 
 
-def check_unchanged(stored: str, recipe: Recipe) -> None:
+def check_unchanged(stored: str, recipe: BaseRecipe) -> None:
     """Raise `ConfigError` with every difference, where a run was begun with another recipe; only `steps` may grow."""
     before, now = yaml.safe_load(stored), yaml.safe_load(recipe.to_yaml())
     first, second = dict(_flat(before)), dict(_flat(now))
