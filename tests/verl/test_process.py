@@ -76,7 +76,7 @@ def test_everything_ends_with_the_block(tmp_path: Path, monkeypatch: pytest.Monk
             time.sleep(0.05)
         own = process._process
         assert own is not None
-    grandchild = int(log.read_text())
+    grandchild = int(log.read_text().splitlines()[0])
     assert own.poll() is not None
     deadline = time.monotonic() + 10
     while psutil.pid_exists(grandchild) and psutil.Process(grandchild).status() != "zombie":
@@ -86,14 +86,25 @@ def test_everything_ends_with_the_block(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_ctrl_c_reaches_us_alone(tmp_path: Path) -> None:
     """verl has a session of its own: it is we who end it, in order."""
+    log = tmp_path / "verl.log"
+    command = program(
+        tmp_path,
+        """
+        import signal, time
+        def end(*_):
+            print("asked to end", flush=True)
+            raise SystemExit(0)
+        signal.signal(signal.SIGINT, end)
+        print("up", flush=True)
+        time.sleep(60)
+        """,
+    )
     runner = textwrap.dedent(
         f"""
-        import sys
         from pathlib import Path
         from trainers.verl.process import VerlProcess
-        program = "import signal, time\\nsignal.signal(signal.SIGINT, lambda *_: (print('asked to end', flush=True), exit(0)))\\nprint('up', flush=True)\\ntime.sleep(60)"
         try:
-            with VerlProcess([sys.executable, "-c", program], {{}}, Path({str(tmp_path / "verl.log")!r})) as process:
+            with VerlProcess({command!r}, {{}}, Path({str(log)!r})) as process:
                 process.watch(lambda: None)
         except KeyboardInterrupt:
             print("interrupted")
@@ -102,7 +113,6 @@ def test_ctrl_c_reaches_us_alone(tmp_path: Path) -> None:
     started = subprocess.Popen(
         [sys.executable, "-c", runner], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    log = tmp_path / "verl.log"
     while not (log.exists() and "up" in log.read_text()):
         time.sleep(0.05)
     os.killpg(started.pid, signal.SIGINT)
