@@ -299,10 +299,8 @@ def _learn(
         ]  # no score: neither gradient nor weight in the mean
         # Documents whose advantage is zero have no gradient: they count in the mean, but cost no computation.
         active = [i for i in minibatch if float(advantages_B[i]) != 0 or recipe.kl_coefficient > 0]
-        of = {
-            "token-mean": sum(rollouts[i].ledger.n_policy for i in minibatch),
-            "seq-mean-token-sum-norm": recipe.max_tokens,
-        }.get(recipe.aggregation, len(minibatch))
+        per_token = recipe.aggregation == "token-mean"
+        of = sum(rollouts[i].ledger.n_policy for i in minibatch) if per_token else len(minibatch)
         display.advance(len(minibatch) - len(active))
         for start in range(0, len(active), recipe.micro_batch):
             chosen = active[start : start + recipe.micro_batch]
@@ -328,11 +326,14 @@ def _learn(
                 dual_clip=recipe.dual_clip,
                 aggregation=recipe.aggregation,
                 of=of,
+                horizon=recipe.max_tokens,
             )
             loss = result.loss
             if recipe.kl_coefficient > 0:
                 penalty_MT = kl_penalty(scored.logprobs_BT, reference_MT)
-                loss = loss + recipe.kl_coefficient * aggregate(penalty_MT, mask_MT, recipe.aggregation, of)
+                loss = loss + recipe.kl_coefficient * aggregate(
+                    penalty_MT, mask_MT, recipe.aggregation, of, recipe.max_tokens
+                )
             if not math.isfinite(loss.item()):
                 names = ", ".join(str(rollouts[i].task.id) for i in chosen)
                 raise TrainingError(

@@ -1,7 +1,7 @@
 """Losses and advantages of policy-gradient training: plain functions of tensors, nothing else.
 
-For groups of two and more they mean what verl's `core_algos` mean. Where fewer than two rollouts of a group have a score there is nothing to
-compare, and the advantage is zero: the survivor of a judge's outage must not be rewarded for it.
+For groups of two and more they equal verl's `core_algos`, as `tests/verl/test_losses_equal.py` shows. Where fewer than two rollouts of a
+group have a score there is nothing to compare, and the advantage is zero: the survivor of a judge's outage must not be rewarded for it.
 
 Axes: B rollouts, T tokens. Masks are 1 where the policy sampled the token.
 """
@@ -113,16 +113,23 @@ def masked_whiten(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return (values_BT - mean) * (variance + 1e-8).rsqrt()
 
 
-def aggregate(losses_BT: Tensor, mask_BT: Tensor, mode: Aggregation = "token-mean", of: float | None = None) -> Tensor:
+def aggregate(
+    losses_BT: Tensor,
+    mask_BT: Tensor,
+    mode: Aggregation = "token-mean",
+    of: float | None = None,
+    horizon: float | None = None,
+) -> Tensor:
     """One number from the losses of tokens.
 
     Args:
         losses_BT: loss of each token.
         mask_BT: tokens that count.
         mode: `token-mean` gives every token the same weight; `seq-mean-token-mean` every rollout; `seq-mean-token-sum` sums a rollout's tokens;
-            `seq-mean-token-sum-norm` divides the sum of all by T (Dr. GRPO).
+            `seq-mean-token-sum-norm` divides that by the horizon (Dr. GRPO).
         of: what the whole batch holds, where this is a part of it and gradients are accumulated: tokens for `token-mean`, rollouts
-            for the others (T for `-norm`). The parts then add up to the loss of the whole.
+            for the others. The parts then add up to the loss of the whole.
+        horizon: tokens that a rollout may have, for `-norm`; T where left out, which is another number in each part of a batch.
 
     Raises:
         ConfigError: an unknown mode.
@@ -137,7 +144,7 @@ def aggregate(losses_BT: Tensor, mask_BT: Tensor, mode: Aggregation = "token-mea
     if mode == "seq-mean-token-sum":
         return losses_BT.sum() / rollouts
     if mode == "seq-mean-token-sum-norm":
-        return losses_BT.sum() / (losses_BT.shape[-1] if of is None else of)
+        return losses_BT.sum() / rollouts / (losses_BT.shape[-1] if horizon is None else horizon)
     raise ConfigError(f"unknown aggregation {mode!r}{did_you_mean(mode, Aggregation.__args__)}")
 
 
@@ -173,6 +180,7 @@ def policy_loss(
     dual_clip: float | None = 10.0,
     aggregation: Aggregation = "token-mean",
     of: float | None = None,
+    horizon: float | None = None,
 ) -> PolicyLoss:
     """The clipped surrogate of PPO and GRPO (`vanilla`), or that of GSPO with one ratio for a whole rollout.
 
@@ -187,6 +195,7 @@ def policy_loss(
         dual_clip: bound of the loss of tokens with negative advantage, as a multiple of it; `None` for none. Not used by `gspo`.
         aggregation: see `aggregate`.
         of: see `aggregate`.
+        horizon: see `aggregate`.
 
     Raises:
         ConfigError: an unknown kind.
@@ -217,7 +226,8 @@ def policy_loss(
         dual_fraction = masked_mean(((losses_BT > bound_BT) & bad_BT).float(), mask_BT)
         losses_BT = torch.where(bad_BT, torch.minimum(bound_BT, losses_BT), losses_BT)
     approx_kl = masked_mean(-log_ratio_BT.detach(), mask_BT)
-    return PolicyLoss(aggregate(losses_BT, mask_BT, aggregation, of), clip_fraction, dual_fraction, approx_kl)
+    loss = aggregate(losses_BT, mask_BT, aggregation, of, horizon)
+    return PolicyLoss(loss, clip_fraction, dual_fraction, approx_kl)
 
 
 def value_loss(
@@ -229,13 +239,15 @@ def value_loss(
     clip: float = 0.5,
     aggregation: Aggregation = "token-mean",
     of: float | None = None,
+    horizon: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Half the squared error of the value head, clipped around its old prediction; and the share of tokens that were clipped."""
     import torch
 
-    near_BT = old_values_BT + (values_BT - old_values_BT).clamp(-clip, clip)
+    # Not old + (new - old) clamped: its rounding would count values within the bounds as clipped.
+    near_BT = values_BT.clamp(old_values_BT - clip, old_values_BT + clip)
     plain_BT, clipped_BT = (values_BT - returns_BT) ** 2, (near_BT - returns_BT) ** 2
-    loss = 0.5 * aggregate(torch.maximum(plain_BT, clipped_BT), mask_BT, aggregation, of)
+    loss = 0.5 * aggregate(torch.maximum(plain_BT, clipped_BT), mask_BT, aggregation, of, horizon)
     return loss, masked_mean((clipped_BT > plain_BT).float(), mask_BT)
 
 

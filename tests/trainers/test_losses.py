@@ -97,7 +97,7 @@ class TestAggregate:
             ("token-mean", 7 / 3),
             ("seq-mean-token-mean", (1.5 + 4) / 2),
             ("seq-mean-token-sum", (3 + 4) / 2),
-            ("seq-mean-token-sum-norm", 7 / 3),
+            ("seq-mean-token-sum-norm", 7 / 2 / 3),
         ],
     )
     def test_by_hand(self, mode: str, expected: float) -> None:
@@ -107,6 +107,14 @@ class TestAggregate:
     def test_parts_add_up_to_the_whole(self, mode: str, of: float) -> None:
         parts = [aggregate(self.losses[i : i + 1], self.mask[i : i + 1], mode, of) for i in range(2)]
         close(parts[0] + parts[1], float(aggregate(self.losses, self.mask, mode)))
+
+    def test_parts_of_unlike_width_add_up_where_the_horizon_is_given(self) -> None:
+        whole = aggregate(self.losses, self.mask, "seq-mean-token-sum-norm", horizon=10)
+        parts = [
+            aggregate(self.losses[:1], self.mask[:1], "seq-mean-token-sum-norm", of=2, horizon=10),
+            aggregate(self.losses[1:, :1], self.mask[1:, :1], "seq-mean-token-sum-norm", of=2, horizon=10),
+        ]
+        close(parts[0] + parts[1], float(whole))
 
     def test_a_rollout_without_tokens_does_not_count(self) -> None:
         close(aggregate(tensor([2, 4], [9, 9]), tensor([1, 1], [0, 0]), "seq-mean-token-mean"), 3)
