@@ -1,6 +1,6 @@
 """PPO in one file: a tiny transformer, from scratch, learns which tools a question needs and when a document is done.
 
-An action is one token (`action_mode="token"`). The vocabulary is small and all of it may be written: words of the questions, six whole calls,
+An action is one token (`action_mode="token"`). The vocabulary is small and all of it may be written: words of the questions, three whole calls,
 one token for any other text, and eos. The tools are the real ones (picture search, charts in the sandbox, picture editing) and the reward
 is the preset `rules`: the number of pictures, the choice of tools, and how far the calls came. It reads no text and does not look at what
 a picture shows, so the policy learns to call tools, not to write.
@@ -45,16 +45,16 @@ class Args:
     """Options; `--help` lists them."""
 
     seed: int = option(1, "of policy, tasks and sampling: the same seed gives the same curve")
-    total_steps: int = option(60_000, "tokens to sample in all")
+    total_steps: int = option(100_000, "tokens to sample in all")
     num_envs: int = option(16, "documents written side by side")
     num_steps: int = option(32, "tokens that each environment adds to one rollout")
-    learning_rate: float = option(1e-3, "of Adam, falling linearly to 0")
+    learning_rate: float = option(1e-3, "of Adam, falling likewise")
     epochs: int = option(4, "passes over each rollout")
     minibatches: int = option(4, "parts of each pass")
     gamma: float = option(0.99, "discount: below 1, documents that end sooner are worth more")
     gae_lambda: float = option(0.95, "of generalised advantage estimation")
     clip: float = option(0.2, "bound of the policy's ratio")
-    entropy: float = option(0.01, "weight of the entropy bonus")
+    entropy: float = option(0.05, "weight of the entropy bonus, falling linearly to 0")
     value: float = option(0.5, "weight of the value loss")
     max_grad_norm: float = option(0.5, "gradients are scaled down to this norm")
     threads: int = option(1, "threads of PyTorch; a network this small gains nothing from more")
@@ -63,30 +63,23 @@ class Args:
 
 # ------------------------------------------------------------------------------------------------------------- what is learnt
 
-SUBJECTS = ("tiger", "rocket", "lighthouse")
-TASKS = [
-    Task(question.format(subject), tools=tools, image_count=count)
-    for subject in SUBJECTS
-    for question, tools, count in (
-        ("Show a photo of a {}.", ("search",), 1),
-        ("Show two photos for a page on the {}.", ("search",), 2),
-        ("Chart what was counted for the {}: 3, 5 and 4.", ("code",), 1),
-        ("A photo of a {}, and below it the same in grey.", ("search", "edit"), 2),
-        ("A chart of the {}'s height, and the same in grey.", ("code", "edit"), 2),
-        ("A photo of a {} beside a chart of its height.", ("search", "code"), 2),
-        ("A photo of a {}, the same in grey, and a chart.", ("search", "edit", "code"), 3),
-        ("Describe a {} in words alone.", (), "none"),
-    )
-]
-CALLS = [
-    Call("search", "a tiger", {"query": "tiger"}),
+PLACES = ("Brittany", "Cornwall", "Iceland")
+KINDS = (
+    ("Show a photo of a lighthouse in {}.", ("search",), 1),
+    ("Chart the ships that passed the lighthouse in {}: 3, 5 and 4.", ("code",), 1),
+    ("A photo of a lighthouse in {}, and the same in grey.", ("search", "edit"), 2),
+    ("A chart of the ships in {}, and the same in grey.", ("code", "edit"), 2),
+    ("A photo of a lighthouse in {} beside a chart of ships.", ("search", "code"), 2),
+    ("A photo of a lighthouse in {}, the same in grey, and a chart.", ("search", "edit", "code"), 3),
+    ("Describe a lighthouse in {} in words alone.", (), "none"),
+)
+TASKS = [Task(kind.format(place), tools=tools, image_count=n) for place in PLACES for kind, tools, n in KINDS]
+CALLS = (
     Call("search", "a lighthouse", {"query": "lighthouse"}),
-    Call("code", "what was counted", {"code": "plt.bar(['May', 'June', 'July'], [3, 5, 4])"}),
-    Call("code", "the height", {"code": "plt.plot([1, 2, 3], [2, 4, 5])"}),
+    Call("code", "ships that passed", {"code": "plt.bar(['May', 'June', 'July'], [3, 5, 4])"}),
     Call("edit", "the first picture in grey", {"img_index": 0, "prompt": "grayscale"}),
-    Call("edit", "the second picture in grey", {"img_index": 1, "prompt": "grayscale"}),
-]
-WORDS = ("photos", "photo", "chart", "Chart", "two", "grey", "beside", "alone", *SUBJECTS)
+)
+WORDS = ("lighthouse", "ships", "photo", "chart", "Chart", "grey", "beside", "alone", *PLACES)
 # `unknown` keeps prompts short: all text between two known words is one token, so the policy reads about 20 tokens, not 300 bytes.
 TOKENIZER = PieceTokenizer([*(f"<imgen>{call.to_json()}</imgen>" for call in CALLS), *WORDS], fallback="unknown")
 # A document that has not ended after 8 tokens is cut and scored as it stands.
@@ -115,7 +108,7 @@ def make_envs(num_envs: int, world: Any) -> gym.vector.VectorEnv:
 class Agent(nn.Module):
     """A causal transformer with two heads: logits of the next token, and the value of the document so far."""
 
-    def __init__(self, vocab_size: int, width: int = 64, heads: int = 4, layers: int = 2) -> None:
+    def __init__(self, vocab_size: int, width: int = 64, heads: int = 4, layers: int = 1) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocab_size, width)
         self.position = nn.Parameter(0.02 * torch.randn(WINDOW, width))
@@ -184,7 +177,8 @@ def train(args: Args, envs: gym.vector.VectorEnv, history: list[tuple[int, float
     written_N = np.zeros(N, int)
     updates, start = max(1, args.total_steps // (T * N)), time.monotonic()
     for update in range(updates):
-        optimizer.param_groups[0]["lr"] = args.learning_rate * (1 - update / updates)
+        left = 1 - update / updates
+        optimizer.param_groups[0]["lr"], explore = args.learning_rate * left, args.entropy * left
         usable_TN.fill_(True)
         rewards, lengths, unscored = [], [], 0
         for t in range(T):
@@ -232,7 +226,7 @@ def train(args: Args, envs: gym.vector.VectorEnv, history: list[tuple[int, float
                 advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
                 gain = torch.min(ratio * advantage, ratio.clamp(1 - args.clip, 1 + args.clip) * advantage).mean()
                 value_loss = 0.5 * (value - return_B[part]).square().mean()
-                loss = args.value * value_loss - gain - args.entropy * policy.entropy().mean()
+                loss = args.value * value_loss - gain - explore * policy.entropy().mean()
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(agent.parameters(), args.max_grad_norm)
@@ -254,7 +248,7 @@ def train(args: Args, envs: gym.vector.VectorEnv, history: list[tuple[int, float
 def show(agent: Agent, world: Any) -> None:
     """Write one document for each kind of question, always with the likeliest token."""
     env = gym.make("LLMI-v0", world=world, **OPTIONS)
-    for task in TASKS[: len(TASKS) // len(SUBJECTS)]:
+    for task in TASKS[: len(KINDS)]:
         observation, _ = env.reset(options={"task": task})
         context, over = observation["tokens"].tolist(), False
         while not over:
@@ -264,7 +258,7 @@ def show(agent: Agent, world: Any) -> None:
             _, reward, terminated, truncated, info = env.step(context[-1])
             over = terminated or truncated
         calls = [figure.call.tool for figure in info["document"].figures]
-        print(f"{task.question:52} -> {' + '.join(calls) or 'no call'}: {'no score' if truncated else f'{reward:.2f}'}")
+        print(f"{task.question:70} -> {' + '.join(calls) or 'no call'}: {'no score' if truncated else f'{reward:.2f}'}")
     env.close()
 
 
