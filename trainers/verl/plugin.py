@@ -1,0 +1,66 @@
+"""What verl imports of ours, in every process it starts: our advantage estimator, and on a CPU all that verl lacks there.
+
+verl takes plugins in three ways, and all three end here: `VERL_USE_EXTERNAL_MODULES=trainers.verl.plugin` (at `import verl`; a failure is
+loud), `actor_rollout_ref.model.external_lib=trainers.verl.plugin` (where a model is configured), and the entry-point group `verl.plugins`
+(at `import verl`, a failure is swallowed: so whoever launches verl calls `check_version` itself).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from llmi_env.errors import ConfigError, MissingExtra
+
+TESTED = "0.9"
+"""Series of verl that this package is tested with; 0.9.1 is the first release of it."""
+
+FIRST = (0, 9, 1)
+
+
+def check_version() -> None:
+    """Refuse another verl than the tested one.
+
+    Raises:
+        MissingExtra: verl is not installed.
+        ConfigError: it is installed in a version that this package was not tested with.
+    """
+    try:
+        installed = version("verl")
+    except PackageNotFoundError as error:
+        raise MissingExtra("training with verl", "verl", "verl") from error
+    numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", installed)
+    found = tuple(int(number or 0) for number in numbers.groups()) if numbers else ()
+    if found[:2] != FIRST[:2] or found < FIRST:
+        raise ConfigError(
+            f"verl {installed} is installed, this package is tested with {TESTED}.x from {'.'.join(map(str, FIRST))} on: "
+            f"pip install 'verl>={'.'.join(map(str, FIRST))},<0.10'"
+        )
+
+
+def on_cpu() -> bool:
+    """Whether verl is to run on the CPU: its own variable says so."""
+    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
+
+
+def load() -> None:
+    """Register everything; again is harmless.
+
+    Raises:
+        ConfigError: another verl than the tested one.
+    """
+    check_version()
+    if on_cpu():  # the platform first of all: other modules of verl read it when they are imported
+        for module in ("platform", "engines", "rollout"):
+            import_module(f"trainers.verl.cpu.{module}")
+    if find_spec("trainers.verl.advantage"):
+        import_module("trainers.verl.advantage")
+
+
+# verl only imports this module, and is then itself imported; who wants no more than `check_version` needs no verl in the process.
+if "verl" in sys.modules:
+    load()
