@@ -50,9 +50,9 @@ def test_documents_of_a_step_are_joined_in_order(tmp_path: Path, rollouts: list[
 def test_groups_without_a_baseline_are_counted(rollouts: list[Rollout]) -> None:
     from dataclasses import replace
 
-    assert episodes.groups_without_baseline(rollouts, 2) == (0, 2)
+    assert episodes.groups_without_baseline(rollouts, 2) == 0
     unscored = replace(rollouts[0].report, total=None, unscored=("judge is down",))
-    assert episodes.groups_without_baseline([replace(rollouts[0], report=unscored), *rollouts[1:]], 2) == (1, 2)
+    assert episodes.groups_without_baseline([replace(rollouts[0], report=unscored), *rollouts[1:]], 2) == 1
 
 
 def test_lines_are_read_as_they_come(tmp_path: Path) -> None:

@@ -46,12 +46,12 @@ def drop_parts(run_dir: Path) -> None:
         path.unlink()
 
 
-def groups_without_baseline(rollouts: Sequence[Rollout], samples: int) -> tuple[int, int]:
-    """How many groups have fewer than two scores, and how many groups there are."""
+def groups_without_baseline(rollouts: Sequence[Rollout], needed: int) -> int:
+    """How many groups have fewer scores than an algorithm needs: two where they are compared, one with a critic."""
     scores: dict[int, int] = {}
     for rollout in rollouts:
         scores[rollout.group] = scores.get(rollout.group, 0) + (rollout.reward is not None)
-    return sum(count < min(2, samples) for count in scores.values()), len(scores)
+    return sum(count < needed for count in scores.values())
 
 
 class VerlLog:

@@ -9,6 +9,7 @@ loop in verl's workers. Validation before the first step and after the last one 
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 
 from llmi_env.comparison import Evaluation, compare
 from llmi_env.document import Document, Text
-from llmi_env.errors import CheckpointError, ConfigError, TrainingError, WorldError, require
+from llmi_env.errors import CheckpointError, ConfigError, TrainingError, WorldError
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout
 from llmi_env.store import FOLDER
@@ -35,13 +36,12 @@ from trainers.recipe import check_unchanged
 from trainers.run_folder import RunLog, stored_evaluation
 from trainers.verl import episodes
 from trainers.verl.data import write_rows
+from trainers.verl.plugin import check_version
 from trainers.verl.process import VerlProcess
-from trainers.verl.recipe import VerlRecipe, command, environment
+from trainers.verl.recipe import VerlRecipe, check, command, environment
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_UNSCORED_STEPS = 3  # steps in a row without one usable group, after which there is no point in going on
 
 
 class VerlTrainer:
@@ -50,10 +50,17 @@ class VerlTrainer:
     recipe: type[BaseModel] = VerlRecipe
 
     def dry_run(self, recipe: VerlRecipe, run_dir: Path) -> str:
-        """The command that a run would start, with its environment; nothing is made."""
-        names = " ".join(f"{name}={value}" for name, value in environment(recipe).items())
-        words = [_quoted(word) for word in command(recipe, run_dir, _model_name(recipe, run_dir))]
-        return " \\\n  ".join([f"{names} {' '.join(words[:3])}", *words[3:]])
+        """The command that a run would start, with its environment; nothing is made.
+
+        Raises:
+            ConfigError: where verl is installed: an option that it does not know.
+        """
+        run_dir = run_dir.resolve()
+        model = _model_name(recipe, run_dir)
+        check(recipe, run_dir, model)
+        variables = [f"{name}={shlex.quote(value)}" for name, value in environment(recipe, run_dir).items()]
+        program, *options = [shlex.quote(word) for word in command(recipe, run_dir, model)]
+        return " \\\n  ".join([*variables, f"{program} {' '.join(options[:2])}", *options[2:]])
 
     def train(
         self, recipe: VerlRecipe, run_dir: Path, *, resume: bool = False, console: Console | None = None
@@ -65,32 +72,30 @@ class VerlTrainer:
             WorldError: the judges do not answer, and the recipe does not say `allow_unscored`.
             TrainingError: verl ended with an error, or nothing can be scored.
         """
-        require("verl", "training with verl", "verl")
-        from trainers.verl.plugin import check_version
-
         check_version()
         check_extras(recipe.env.services)
         run_dir = run_dir.resolve()
-        done = _prepare(recipe, run_dir, resume)
+        tasks = _train_tasks(recipe)
+        recipe = recipe.counted(len(tasks))
+        check(recipe, run_dir, _model_name(recipe, run_dir))
         if not recipe.allow_unscored:
             asyncio.run(_check_judges(recipe))
+        done = _prepare(recipe, run_dir, resume)
+        if done >= recipe.steps:
+            raise ConfigError(f"{run_dir} has its {recipe.steps} steps; give steps= more to go on")
         with Display(console, recipe.steps) as display:
             display.phase("preparing model and data", 1)
             model_path = _make_model(recipe, run_dir)
-            _write_data(recipe, run_dir, model_path)
+            check(recipe, run_dir, model_path)
+            _write_data(recipe, run_dir, model_path, tasks)
             episodes.drop_parts(run_dir)
-            (run_dir / "agent.yaml").write_text(
-                yaml.safe_dump(
-                    [{"name": "llmi", "_target_": "trainers.verl.agent_loop.LLMIAgentLoop", "run_dir": str(run_dir)}]
-                )
-            )
+            loop = {"name": "llmi", "_target_": "trainers.verl.agent_loop.LLMIAgentLoop", "run_dir": str(run_dir)}
+            (run_dir / "agent.yaml").write_text(yaml.safe_dump([loop]), encoding="utf-8")
             watcher = _Watcher(recipe, run_dir, done, display)
-            started = {**environment(recipe), "VERL_FILE_LOGGER_PATH": str(run_dir / "verl.jsonl")}
-            if "tensorboard" in recipe.loggers:
-                started["TENSORBOARD_DIR"] = str(run_dir)
-            display.phase("starting verl and Ray", recipe.steps)
+            display.phase("starting verl and Ray (a minute or two), then training", recipe.steps)
+            started = command(recipe, run_dir, model_path)
             try:
-                with VerlProcess(command(recipe, run_dir, model_path), started, run_dir / "verl.log") as process:
+                with VerlProcess(started, environment(recipe, run_dir), run_dir / "verl.log") as process:
                     process.watch(watcher.look)
             except KeyboardInterrupt:
                 step = saved_step(run_dir)
@@ -109,7 +114,6 @@ class _Watcher:
         (run_dir / "verl.jsonl").unlink(missing_ok=True)  # verl begins it anew; what counts is in metrics.jsonl
         self._verl = episodes.VerlLog(run_dir / "verl.jsonl")
         self._log = RunLog(run_dir, done, recipe.steps)
-        self._unscored_steps = 0
         self.step = done
 
     def look(self) -> None:
@@ -139,13 +143,12 @@ class _Watcher:
 
     def _train(self, step: int, figures: dict[str, Any]) -> None:
         rollouts = episodes.join_parts(self._run_dir, "train", step, f"train-{step:05d}", "train")
-        idle, groups = episodes.groups_without_baseline(rollouts, self._recipe.samples)
-        self._unscored_steps = self._unscored_steps + 1 if idle == groups else 0
+        needed = 1 if self._recipe.algorithm == "ppo" else 2
         metrics: dict[str, Any] = {
             "phase": "train",
             "step": step,
             **summary(rollouts),
-            "groups_without_baseline": idle,
+            "groups_without_baseline": episodes.groups_without_baseline(rollouts, needed),
             "kl": figures.get("actor/ppo_kl"),
             "clip_fraction": figures.get("actor/pg_clipfrac"),
             "entropy": figures.get("actor/entropy"),
@@ -164,12 +167,6 @@ class _Watcher:
         self._log.write_once(metrics)
         self._display.step(metrics)
         self.step = step
-        if self._unscored_steps >= _UNSCORED_STEPS:
-            reasons = sorted({reason for rollout in rollouts for reason in rollout.report.unscored})[:3]
-            raise TrainingError(
-                f"no group had two scores in {self._unscored_steps} steps: {'; '.join(reasons) or 'no document came'}. The newest "
-                f"checkpoint is of step {saved_step(self._run_dir)}; mend the judges and go on with --resume"
-            )
 
     def _validation(self, step: int) -> None:
         phase = "before" if step == 0 else "after" if step >= self._recipe.steps else "validation"
@@ -252,13 +249,16 @@ def _make_model(recipe: VerlRecipe, run_dir: Path) -> str:
     return _model_name(recipe, run_dir)
 
 
-def _write_data(recipe: VerlRecipe, run_dir: Path, model_path: str) -> None:
+def _train_tasks(recipe: VerlRecipe) -> list[Task]:
+    """The tasks in the order in which they are taken: any stretch of them has about the same mixture."""
+    tools = tool_specs(recipe.env.services)
+    return interleaved(load_tasks(recipe.env.tasks).for_tools(tools), recipe.seed << 16)
+
+
+def _write_data(recipe: VerlRecipe, run_dir: Path, model_path: str, train: Sequence[Task]) -> None:
     tools = tool_specs(recipe.env.services)
     tokenizer = HFTokenizer.load(model_path)
-    train = interleaved(load_tasks(recipe.env.tasks).for_tools(tools), recipe.seed << 16)
     held = pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed)
-    if len(train) < recipe.tasks_per_step:
-        raise ConfigError(f"{len(train)} tasks are too few for tasks_per_step={recipe.tasks_per_step}")
     splits: list[tuple[str, Sequence[Task]]] = [("train", train), ("val", held)]
     for split, tasks in splits:
         path = run_dir / "data" / f"{split}.parquet"
@@ -268,9 +268,3 @@ def _write_data(recipe: VerlRecipe, run_dir: Path, model_path: str) -> None:
 def _rate(rollouts: Sequence[Rollout], figures: dict[str, Any]) -> float | None:
     seconds = figures.get("timing_s/gen")
     return sum(rollout.ledger.n_policy for rollout in rollouts) / seconds if seconds else None
-
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)
