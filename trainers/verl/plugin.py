@@ -12,7 +12,6 @@ import re
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
 from llmi_env.errors import ConfigError, MissingExtra
 
@@ -57,8 +56,7 @@ def load() -> None:
     if on_cpu():  # the platform first of all: other modules of verl read it when they are imported
         for module in ("platform", "engines", "rollout"):
             import_module(f"trainers.verl.cpu.{module}")
-    if find_spec("trainers.verl.advantage"):
-        import_module("trainers.verl.advantage")
+    import_module("trainers.verl.advantage")
 
 
 # verl only imports this module, and is then itself imported; who wants no more than `check_version` needs no verl in the process.
