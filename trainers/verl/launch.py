@@ -157,8 +157,10 @@ class _Watcher:
             "lr": figures.get("actor/lr"),
             "tokens": sum(rollout.ledger.n_policy for rollout in rollouts),
             "tokens_per_second": _rate(rollouts, figures),
+            "logprob_error": figures.get("training/rollout_probs_diff_max"),
             "seconds": {
                 "sampling": figures.get("timing_s/gen", 0.0),
+                "waiting": max((rollout.times.judged - rollout.times.written for rollout in rollouts), default=0.0),
                 "update": figures.get("timing_s/update_actor", 0.0),
                 "total": figures.get("timing_s/step", 0.0),
             },
@@ -265,6 +267,5 @@ def _write_data(recipe: VerlRecipe, run_dir: Path, model_path: str, train: Seque
         write_rows(path, tasks, split, tools, recipe.env.prompt, tokenizer, recipe.max_prompt_tokens)
 
 
-def _rate(rollouts: Sequence[Rollout], figures: dict[str, Any]) -> float | None:
-    seconds = figures.get("timing_s/gen")
-    return sum(rollout.ledger.n_policy for rollout in rollouts) / seconds if seconds else None
+def _rate(rollouts: Sequence[Rollout], figures: dict[str, Any]) -> float:
+    return sum(rollout.ledger.n_policy for rollout in rollouts) / max(figures.get("timing_s/gen", 0.0), 1e-9)
