@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("verl", reason="verl is not installed: pip install 'llmi-env[verl]'")
 
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from llmi_env.errors import ConfigError, WorldError
 from trainers.verl.cpu.generation import Params
@@ -234,3 +236,56 @@ def test_place_holders_and_padding_are_never_drawn(folder: Path, model: Any) -> 
     expected = _trainer_logprobs(model, PROMPTS[0], hidden.token_ids, 1.0)
     assert torch.allclose(torch.tensor(hidden.log_probs), expected, atol=1e-4)
     assert _server_again is server
+
+
+# ------------------------------------------------------------------------------------------------------- vision and language
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A tiny Qwen2.5-VL, and the trainer's weights of it."""
+    if find_spec("torchvision") is None:
+        import trainers.verl.cpu.vision  # noqa: F401
+
+    folder = make_tiny(tmp_path_factory.mktemp("seeing"), "qwen2_5_vl", seed=2)
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3)
+    return folder, model
+
+
+def test_logprobs_of_prompts_with_pictures_are_the_trainers(seeing: tuple[Path, Any]) -> None:
+    folder, model = seeing
+    server = _server(folder, model)
+    processor = AutoProcessor.from_pretrained(folder)
+    pictures = [Image.new("RGB", (56, 84), "navy"), Image.new("RGB", (80, 60), "gold")]
+    part = {"type": "image"}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Compare"}, part, part]}]
+    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    inputs = processor(text=[text], images=pictures, return_tensors="pt")
+    prompt = inputs["input_ids"][0].tolist()
+    server._max_len = 200
+    params = {"logprobs": True, "max_tokens": 12, "ignore_eos": True}
+    output = asyncio.run(server.generate("any", prompt, params, image_data=pictures))
+    ids = torch.tensor([[*prompt, *output.token_ids]])
+    with torch.no_grad():
+        logits = model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            mm_token_type_ids=(ids == model.config.image_token_id).int(),
+            pixel_values=inputs["pixel_values"],
+            image_grid_thw=inputs["image_grid_thw"],
+        ).logits[0]
+    expected = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(-1, torch.tensor(output.token_ids)[:, None])[:, 0]
+    assert len(output.token_ids) == 12
+    assert torch.allclose(torch.tensor(output.log_probs), expected, atol=1e-4)
+    assert not {model.config.image_token_id, model.config.video_token_id} & set(output.token_ids)
+
+
+def test_a_seeing_model_serves_prompts_without_pictures_together(seeing: tuple[Path, Any]) -> None:
+    folder, model = seeing
+    outputs = _generate(_server(folder, model), PROMPTS, max_tokens=8)
+    for prompt, output in zip(PROMPTS, outputs, strict=True):
+        expected = _trainer_logprobs(model, prompt, output.token_ids, 1.0)
+        assert torch.allclose(torch.tensor(output.log_probs), expected, atol=1e-4)

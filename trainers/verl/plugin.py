@@ -12,6 +12,7 @@ import re
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from llmi_env.errors import ConfigError, MissingExtra
 
@@ -56,6 +57,8 @@ def load() -> None:
     if on_cpu():  # the platform first of all: other modules of verl read it when they are imported
         for module in ("platform", "engines", "rollout"):
             import_module(f"trainers.verl.cpu.{module}")
+        if find_spec("torchvision") is None:
+            import_module("trainers.verl.cpu.vision")
     import_module("trainers.verl.advantage")
 
 

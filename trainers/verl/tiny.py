@@ -6,7 +6,7 @@ this package's own prompts, a chat template, and for the vision-language kind an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +18,13 @@ from llmi_env.task_sets import load_tasks
 Kind = Literal["llama", "qwen2_5_vl"]
 
 VOCABULARY = 1024
-"""Tokens at most, special ones among them."""
+"""Tokens of a tiny model at most, special ones among them."""
 
 CONTEXT = 4096
 """Positions that the models know."""
+
+PICTURE = 16
+"""Tokens of a picture at most."""
 
 _END, _TURN, _PAD = "<|im_end|>", "<|im_start|>", "<|endoftext|>"
 _VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
@@ -44,13 +47,17 @@ _TEMPLATE = """\
 """
 
 
-def make_tiny(folder: Path, kind: Kind = "llama", seed: int = 0) -> Path:
+def make_tiny(
+    folder: Path, kind: Kind = "llama", seed: int = 0, vocabulary: int = VOCABULARY, pieces: Sequence[str] = ()
+) -> Path:
     """Write a random model to `folder`; the same seed gives the same files.
 
     Args:
         folder: made if need be; files of the same names are overwritten.
         kind: `llama`, or `qwen2_5_vl`, which reads pictures.
         seed: of the weights.
+        vocabulary: tokens at most, besides the pieces; never below the bytes and the special tokens.
+        pieces: texts that are one token each, a whole call for instance: what a random policy can find by chance, it can learn.
 
     Returns:
         The folder.
@@ -65,7 +72,8 @@ def make_tiny(folder: Path, kind: Kind = "llama", seed: int = 0) -> Path:
         raise ConfigError(f"unknown kind of tiny model {kind!r}{did_you_mean(kind, makers)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(_VISION if kind == "qwen2_5_vl" else ())
+    tokenizer = _tokenizer(_VISION if kind == "qwen2_5_vl" else (), vocabulary)
+    tokenizer.add_tokens(list(pieces))
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model = makers[kind](tokenizer)
@@ -77,14 +85,18 @@ def make_tiny(folder: Path, kind: Kind = "llama", seed: int = 0) -> Path:
     for name, value in ends.items():
         setattr(model.generation_config, name, value)
     model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     if kind == "qwen2_5_vl":
-        _processor(tokenizer).save_pretrained(folder)
-    else:
-        tokenizer.save_pretrained(folder)
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+        # A token of a picture stands for 28 x 28 pixels.
+        Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * PICTURE}).save_pretrained(
+            folder
+        )
     return folder
 
 
-def _tokenizer(further: tuple[str, ...]) -> Any:
+def _tokenizer(further: tuple[str, ...], vocabulary: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -93,7 +105,7 @@ def _tokenizer(further: tuple[str, ...]) -> Any:
     raw.decoder = decoders.ByteLevel()
     specials = [_PAD, _TURN, _END, *further]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=specials,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -166,9 +178,3 @@ def _qwen(tokenizer: Any) -> Any:
         tie_word_embeddings=True,
     )
     return Qwen2_5_VLForConditionalGeneration(config)
-
-
-def _processor(tokenizer: Any) -> Any:
-    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor
-
-    return Qwen2_5_VLProcessor(Qwen2VLImageProcessor(), tokenizer, chat_template=_TEMPLATE)

@@ -142,7 +142,7 @@ class _Line:
     params: Params
     done: asyncio.Future[Completion]
     dice: np.random.Generator
-    images: Sequence[Any] = ()
+    pictures: Mapping[str, Any] | None = None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
@@ -197,17 +197,19 @@ class Decoder:
         self._gathering: asyncio.Task[None] | None = None
         self._batches: dict[asyncio.Task[None], list[_Line]] = {}
 
-    async def generate(self, prompt: Sequence[int], params: Params, images: Sequence[Any] = ()) -> Completion:
+    async def generate(
+        self, prompt: Sequence[int], params: Params, pictures: Mapping[str, Any] | None = None
+    ) -> Completion:
         """Continue a prompt.
 
         Args:
             prompt: token ids, at least one.
             params: how.
-            images: inputs of the model's picture processor, as it returned them, for prompts with place-holders; such requests are
+            pictures: what the model's image processor made of the pictures whose place-holders the prompt holds; such requests are
                 decoded one by one.
         """
         line = _Line(
-            prompt, params, asyncio.get_running_loop().create_future(), np.random.default_rng(params.seed), images
+            prompt, params, asyncio.get_running_loop().create_future(), np.random.default_rng(params.seed), pictures
         )
         self._waiting.append(line)
         if self._gathering is None or self._gathering.done():
@@ -244,8 +246,8 @@ class Decoder:
             while count < len(self._waiting) < self.max_rows:  # as long as more arrive
                 count = len(self._waiting)
                 await asyncio.sleep(self._window)
-            pictures = [line for line in self._waiting if line.images][:1]
-            lines = pictures or self._waiting[: self.max_rows]
+            alone = [line for line in self._waiting if line.pictures is not None][:1]
+            lines = alone or self._waiting[: self.max_rows]
             self._waiting = [line for line in self._waiting if line not in lines]
             if lines:
                 task = asyncio.create_task(self._decode(lines))
@@ -282,8 +284,8 @@ class Decoder:
 
     async def _fresh_engine(self, lines: Sequence[_Line]) -> Engine:
         """An engine with a cache of its own on weights that all share."""
-        if lines[0].images:
-            return PictureEngine(self.model, lines[0].images[0])
+        if lines[0].pictures is not None:
+            return PictureEngine(self.model, lines[0].pictures)
         if self._engine is None:
             self._engine = await compute(make_engine, self.model, self.model.get_output_embeddings().weight.shape[0])
         return copy.copy(self._engine)

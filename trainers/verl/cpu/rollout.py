@@ -53,14 +53,20 @@ class HFServer:
         overrides: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+        from transformers import (
+            AutoConfig,
+            AutoModelForCausalLM,
+            AutoModelForImageTextToText,
+            AutoProcessor,
+            AutoTokenizer,
+        )
 
         trust = {"trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(model_path, **trust, **(overrides or {}))
         reads_pictures = getattr(config, "vision_config", None) is not None
         maker = AutoModelForImageTextToText if reads_pictures else AutoModelForCausalLM
         self.tokenizer = AutoTokenizer.from_pretrained(model_path, **trust)
-        self._pictures = _picture_processor(model_path, trust) if reads_pictures else None
+        self._pictures = AutoProcessor.from_pretrained(model_path, **trust).image_processor if reads_pictures else None
         self._end_ids = end_ids(model_path, self.tokenizer, trust)
         tokens = (getattr(config, f"{kind}_token_id", None) for kind in ("image", "video"))
         self.decoder = Decoder(
@@ -125,8 +131,8 @@ class HFServer:
             seed=self._next_seed(prompt),
             end_ids=self._end_ids,
         )
-        images = (await asyncio.to_thread(self._picture_inputs, prompt, image_data),) if image_data else ()
-        done = await self.decoder.generate(prompt, params, images)
+        pictures = await asyncio.to_thread(self._picture_inputs, image_data) if image_data else None
+        done = await self.decoder.generate(prompt, params, pictures)
         return self._output(done.tokens, done.logprobs, done.reason, sampling_params)
 
     async def load_weights(self, weights: Mapping[str, torch.Tensor], global_steps: int | None = None) -> None:
@@ -181,7 +187,7 @@ class HFServer:
         self._came[key] += 1
         return int(hashlib.sha256(f"{key}:{self._came[key]}".encode()).hexdigest()[:16], 16)
 
-    def _picture_inputs(self, prompt: Sequence[int], images: Sequence[Any]) -> dict[str, torch.Tensor]:
+    def _picture_inputs(self, images: Sequence[Any]) -> dict[str, torch.Tensor]:
         if self._pictures is None:
             raise ConfigError(
                 "the policy reads no pictures: take a vision-language model, or feedback without pictures"
@@ -203,12 +209,6 @@ def end_ids(model_path: str, tokenizer: Any, trust: Mapping[str, Any]) -> frozen
         configured = None
     found |= set(configured) if isinstance(configured, list) else {configured}
     return frozenset(token for token in found if token is not None)
-
-
-def _picture_processor(model_path: str, trust: Mapping[str, Any]) -> Any:
-    from transformers import AutoImageProcessor
-
-    return AutoImageProcessor.from_pretrained(model_path, **trust)
 
 
 def _actor_name(replica: int, suffix: str = "") -> str:
