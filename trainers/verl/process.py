@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from llmi_env.errors import TrainingError
 
 _POLL = 0.5
+_PREFIX = re.compile(r"^(\x1b\[\d+m)*\([^)]*pid=[^)]*\)(\x1b\[\d+m)*\s*")  # of a line that Ray passes on
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Extra|Over|Episode)(\([^)]*\))?: ")
 _PATIENCE = 20.0  # seconds to end by oneself after having been asked
 
 
@@ -121,6 +124,10 @@ def _last_words(log: Path) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return "it left no log"
-    told = [line.strip() for line in lines if line.strip()]
-    named = [line for line in told if "Error" in line and "warn" not in line.lower()]
-    return (named or told or ["it said nothing"])[-1][-600:]
+    told = [_PREFIX.sub("", line).strip() for line in lines if line.strip()]
+    named = [line for line in told if _EXCEPTION.match(line)]
+    if not named:
+        return (told or ["it said nothing"])[-1][-600:]
+    # What ended the run, and where it differs what was last heard of a worker, which is often why.
+    why = next((line for line in reversed(named) if line.split(":")[0] != named[-1].split(":")[0]), "")
+    return named[-1][-600:] + (f" (before it: {why[-300:]})" if why else "")
