@@ -125,7 +125,7 @@ def _last_words(log: Path) -> str:
     except OSError:
         return "it left no log"
     told = [_PREFIX.sub("", line).strip() for line in lines if line.strip()]
-    named = [line for line in told if _EXCEPTION.match(line)]
+    named = [line for line in told if _EXCEPTION.match(line) and "RayTaskError" not in line]
     if not named:
         return (told or ["it said nothing"])[-1][-600:]
     # What ended the run, and where it differs what was last heard of a worker, which is often why.
