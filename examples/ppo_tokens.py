@@ -5,7 +5,7 @@ one token for any other text, and eos. The tools are the real ones (picture sear
 is the preset `rules`: the number of pictures, the choice of tools, and how far the calls came. It reads no text and does not look at what
 a picture shows, so the policy learns to call tools, not to write.
 
-    python examples/ppo_tokens.py            # about two minutes; Ctrl-C stops early, the curve is drawn all the same
+    python examples/ppo_tokens.py            # about two minutes on one idle core; Ctrl-C stops early, the curve is drawn all the same
     python examples/ppo_tokens.py --seed 2 --learning-rate 3e-4 --curve runs/slow.png
 
 Needs PyTorch: pip install 'llmi-env[offline]'. Axes in names: T steps, N environments, L tokens of context, B batch.
@@ -69,7 +69,6 @@ KINDS = (
     ("Chart the ships that passed the lighthouse in {}: 3, 5 and 4.", ("code",), 1),
     ("A photo of a lighthouse in {}, and the same in grey.", ("search", "edit"), 2),
     ("A chart of the ships in {}, and the same in grey.", ("code", "edit"), 2),
-    ("A photo of a lighthouse in {} beside a chart of ships.", ("search", "code"), 2),
     ("A photo of a lighthouse in {}, the same in grey, and a chart.", ("search", "edit", "code"), 3),
     ("Describe a lighthouse in {} in words alone.", (), "none"),
 )
@@ -79,8 +78,8 @@ CALLS = (
     Call("code", "ships that passed", {"code": "plt.bar(['May', 'June', 'July'], [3, 5, 4])"}),
     Call("edit", "the first picture in grey", {"img_index": 0, "prompt": "grayscale"}),
 )
-WORDS = ("lighthouse", "ships", "photo", "chart", "Chart", "grey", "beside", "alone", *PLACES)
-# `unknown` keeps prompts short: all text between two known words is one token, so the policy reads about 20 tokens, not 300 bytes.
+WORDS = ("lighthouse", "ships", "photo", "chart", "Chart", "grey", "alone", *PLACES)
+# `unknown` keeps prompts short: all text between two known words is one token, so the policy reads a dozen tokens, not 300 bytes.
 TOKENIZER = PieceTokenizer([*(f"<imgen>{call.to_json()}</imgen>" for call in CALLS), *WORDS], fallback="unknown")
 # A document that has not ended after 8 tokens is cut and scored as it stands.
 OPTIONS = {"config": "rules", "action_mode": "token", "tokenizer": TOKENIZER, "tasks": TASKS, "limits": {"tokens": 8}}

@@ -137,7 +137,7 @@ def test_ppo_prints_its_figures_and_draws_its_curve(tmp_path: Path) -> None:
     assert len(rewards) == 2
     assert all(0 <= reward <= 1 for reward in rewards)
     assert "nan" not in said
-    assert said.count(" -> ") == 7
+    assert said.count(" -> ") == 6
     with Image.open(tmp_path / "a" / "curve.png") as curve:
         assert min(curve.size) > 300
 
