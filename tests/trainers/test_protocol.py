@@ -40,6 +40,7 @@ class Half:
     recipe = BaseRecipe
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PARROT = f"{__name__}:Parrot"
 
 
@@ -103,6 +104,21 @@ def test_the_local_trainer_says_what_it_would_do(tiny_recipe: Callable[..., Any]
     assert "3 steps of 2 tasks x 2 documents (8 tasks), 3 held-out tasks x 1" in said
     assert recipe.to_yaml() in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="examples/ is not shipped with the package")
+def test_the_example_of_a_third_trainer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its options are checked and shown where TRL itself is not installed; that it trains is shown outside of these tests."""
+    pytest.importorskip("transformers")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    recipe = load_recipe(EXAMPLES / "trl_grpo.yaml", ["trl.beta=0.1"])
+    trainer = find_trainer(recipe.trainer)
+    assert isinstance(trainer, Trainer)
+    said = trainer.dry_run(recipe, tmp_path / "run")
+    assert "'num_generations': 4" in said
+    assert "'beta': 0.1" in said
+    with pytest.raises(ConfigError, match="no option 'tlr', did you mean 'trl'"):
+        load_recipe(EXAMPLES / "trl_grpo.yaml", ["tlr.beta=0.1"])
 
 
 def test_a_third_trainer_is_an_entry_point_of_an_installed_package(tmp_path: Path) -> None:

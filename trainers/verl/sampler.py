@@ -70,7 +70,7 @@ class ScoredReplayBuffer(ReplayBuffer):  # type: ignore[misc]
                 self._stop(global_steps)
             if batch.keys:
                 break
-            _log.warning("step %d: none of %d documents has a score; taking other tasks", global_steps, asked)
+            _log.warning("step %d: no document of %d tasks has a score; taking other tasks", global_steps, asked)
             self.refill_fn(batch_size)
         return batch, {
             **figures,
