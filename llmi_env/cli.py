@@ -99,6 +99,22 @@ def train(
 
 
 @app.command()
+def export(
+    policy: Annotated[str, typer.Argument(help="A run folder, an adapter, 'warm-start', or a model by name or path.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; it must not be there yet.")],
+) -> None:
+    """Write a policy as a whole Hugging Face model: adapters merged, verl's shards joined.
+
+    Example: llmi export runs/quickstart my-policy
+    """
+    from trainers.export import export_policy
+
+    with console.status("writing ..."):
+        folder = export_policy(policy, out)
+    console.print(f"model: {folder}")
+
+
+@app.command()
 def write(
     question: Annotated[str, typer.Argument(help="What the document is to be about.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("document.html"),

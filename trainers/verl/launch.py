@@ -31,6 +31,7 @@ from llmi_env.world.protocol import Unscored
 from llmi_env.world_source import check_extras, tool_specs
 from trainers.display import Display
 from trainers.evaluation import interleaved, pick, summary
+from trainers.export import export_policy
 from trainers.protocol import TrainResult
 from trainers.recipe import check_unchanged
 from trainers.run_folder import RunLog, stored_evaluation
@@ -242,12 +243,7 @@ def _make_model(recipe: VerlRecipe, run_dir: Path) -> str:
 
         make_tiny(folder, seed=recipe.seed)
     elif recipe.model in ("warm-start", "smollm2") and not folder.exists():
-        from llmi_env.models import load_model
-
-        model, tokenizer = load_model(recipe.model)
-        merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-        merged.save_pretrained(str(folder))
-        tokenizer.hf.save_pretrained(str(folder))
+        export_policy(recipe.model, folder)
     return _model_name(recipe, run_dir)
 
 
