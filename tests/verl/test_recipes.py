@@ -208,6 +208,13 @@ def test_one_machine_has_a_ray_of_its_own_and_more_share_one(
     assert composed(name).ray_kwargs.ray_init.address == address
 
 
+def test_an_adapter_reaches_the_server_merged_or_by_itself(composed: Callable[..., Any]) -> None:
+    on_cpu = composed("verl-tiny-grpo", "lora_rank=4").actor_rollout_ref
+    assert (on_cpu.model.lora_rank, on_cpu.model.lora.merge, on_cpu.rollout.load_format) == (4, True, "dummy")
+    on_gpu = composed("qwen3-4b-lora-1gpu").actor_rollout_ref
+    assert (on_gpu.model.lora_rank, on_gpu.model.lora.merge, on_gpu.rollout.load_format) == (32, False, "safetensors")
+
+
 def test_our_modules_that_verl_is_told_of_are_there(composed: Callable[..., Any]) -> None:
     import importlib.util
 

@@ -73,11 +73,7 @@ def environment(recipe: VerlRecipe, run_dir: Path | None = None) -> dict[str, st
     variables = {"VERL_USE_EXTERNAL_MODULES": PLUGIN, "HYDRA_FULL_ERROR": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     if recipe.device == "cpu":
         threads = max(1, (os.cpu_count() or 1) // recipe.gpus_per_node)
-        variables |= {
-            "VERL_PLATFORM": "cpu",
-            "OMP_NUM_THREADS": str(threads),
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        }
+        variables |= {"VERL_PLATFORM": "cpu", "OMP_NUM_THREADS": str(threads)}
     if run_dir is not None:
         variables["VERL_FILE_LOGGER_PATH"] = str(run_dir / "verl.jsonl")
         if "tensorboard" in recipe.loggers:
@@ -263,23 +259,26 @@ def _gpu(recipe: VerlRecipe) -> dict[str, Any]:
 
 def _cpu(recipe: VerlRecipe) -> dict[str, Any]:
     """What verl needs to be told where there is no GPU: see `trainers.verl.cpu`."""
-    models = {"actor_rollout_ref.model": ["actor_rollout_ref.actor.fsdp_config", "actor_rollout_ref.ref.fsdp_config"]}
+    models = {"actor_rollout_ref.model": ["actor_rollout_ref.actor.fsdp_config"]}
+    if recipe.kl_coefficient > 0:
+        models["actor_rollout_ref.model"].append("actor_rollout_ref.ref.fsdp_config")
     if recipe.algorithm == "ppo":
         models["critic.model"] = ["critic.fsdp"]
+    documents = recipe.rollouts + recipe.eval_size * recipe.eval_samples
     options: dict[str, Any] = {
         "actor_rollout_ref.rollout.name": "hf",
-        "actor_rollout_ref.rollout.dtype": "float32",
-        "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes": 64,
+        "actor_rollout_ref.rollout.max_num_seqs": 64,
         "actor_rollout_ref.actor.strategy": "fsdp2",
-        "actor_rollout_ref.actor.use_torch_compile": False,
         "critic.strategy": "fsdp2",
         "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
-        "transfer_queue.backend.SimpleStorage.total_storage_size": 1000,
-        "ray_kwargs.ray_init.num_cpus": _CPU_SLOTS,
+        "transfer_queue.backend.SimpleStorage.total_storage_size": max(1000, 4 * documents),
+        "ray_kwargs.ray_init.num_cpus": _CPU_SLOTS + 4 * recipe.gpus_per_node,
         "+ray_kwargs.ray_init.num_gpus": recipe.gpus_per_node,  # what verl asks of Ray for a worker is called a GPU here, too
         "+ray_kwargs.ray_init.include_dashboard": False,
         "+ray_kwargs.ray_init.object_store_memory": 500_000_000,
     }
+    if recipe.lora_rank:  # the server on the CPU takes whole weights
+        options["actor_rollout_ref.model.lora.merge"] = True
     for model, engines in models.items():
         options[f"{model}.use_remove_padding"] = False
         options[f"+{model}.override_config.attn_implementation"] = "sdpa"

@@ -1,0 +1,102 @@
+"""The compose file and the commands of docs/verl.md: what they start is there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi import FastAPI
+from typer.testing import CliRunner
+
+from llmi_env.cli import app
+from llmi_env.config import preset_names
+from trainers.recipe import load_recipe
+from trainers.verl.recipe import VerlRecipe
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "verl.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("  #")[0].strip(" &")
+    for block in re.findall(r"```bash\n(.*?)```", DOCUMENT, re.DOTALL)
+    for line in block.splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def as_compose_reads(text: str) -> str:
+    """With the default in place of each variable."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    text = (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
+    found = yaml.safe_load(as_compose_reads(text))["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def make_app(words: list[str]) -> Any:
+    """What `uvicorn --factory MODULE:NAME` would serve."""
+    assert words[:2] == ["uvicorn", "--factory"]
+    module, _, name = words[2].partition(":")
+    return getattr(importlib.import_module(module), name)()
+
+
+def test_the_compose_file_serves_a_world(services: dict[str, Any]) -> None:
+    world = services["world"]
+    assert isinstance(make_app(world["command"]), FastAPI)
+    port = world["command"][world["command"].index("--port") + 1]
+    assert world["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f":{port}/health" in world["healthcheck"]["test"][-1]
+
+
+def test_the_compose_files_trainer_carries_out_a_recipe_in_that_world(services: dict[str, Any]) -> None:
+    program, command, *words = services["trainer"]["command"]
+    assert (program, command) == ("llmi", "train")
+    done = CliRunner().invoke(app, [command, *words, "--dry-run"])
+    assert done.exit_code == 0, done.output
+    recipe = load_recipe(words[0], [words[1]])
+    assert recipe.env.world == "http://world:8100"
+    assert services["trainer"]["depends_on"] == {"world": {"condition": "service_healthy"}}
+
+
+def test_judge_servers_start_only_where_asked_for(services: dict[str, Any]) -> None:
+    judges = {name: service for name, service in services.items() if "profiles" in service}
+    assert judges.keys() == {"text-judge", "picture-judge"}
+    for judge in judges.values():
+        assert judge["entrypoint"] == ["vllm", "serve"]
+        (port,) = [word.removeprefix("--port=") for word in judge["command"] if word.startswith("--port=")]
+        assert judge["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("llmi ")])
+def test_commands_of_the_document_name_recipes_and_options_that_are_there(line: str) -> None:
+    _, command, name, *words = shlex.split(line)
+    assert command == "train"
+    changes = [word.replace("FIRST", "10.0.0.1") for word in words if "=" in word]
+    assert isinstance(load_recipe(name, changes), VerlRecipe)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("uvicorn ")])
+def test_servers_of_the_document_can_be_made(line: str) -> None:
+    assert isinstance(make_app(shlex.split(line)), FastAPI)
+
+
+def test_the_world_of_ones_own_in_the_document() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(program, "docs/verl.md", "exec"), names)
+    assert isinstance(names["app"], FastAPI)
+
+
+def test_the_document_lists_every_recipe_of_verls() -> None:
+    (table,) = re.findall(r"\| recipe .*?\n\n", DOCUMENT, re.DOTALL)
+    for name in preset_names("train"):
+        if isinstance(load_recipe(name), VerlRecipe):
+            assert f"`{name}`" in table
