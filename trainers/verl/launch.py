@@ -264,4 +264,4 @@ def _write_data(recipe: VerlRecipe, run_dir: Path, model_path: str, train: Seque
 
 
 def _rate(rollouts: Sequence[Rollout], figures: dict[str, Any]) -> float:
-    return sum(rollout.ledger.n_policy for rollout in rollouts) / max(figures.get("timing_s/gen", 0.0), 1e-9)
+    return sum(rollout.ledger.n_policy for rollout in rollouts) / max(float(figures.get("timing_s/gen", 0.0)), 1e-9)
