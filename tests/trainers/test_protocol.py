@@ -117,8 +117,8 @@ def test_the_example_of_a_third_trainer(monkeypatch: pytest.MonkeyPatch, tmp_pat
     said = trainer.dry_run(recipe, tmp_path / "run")
     assert "'num_generations': 4" in said
     assert "'beta': 0.1" in said
-    with pytest.raises(ConfigError, match="no option 'tlr', did you mean 'trl'"):
-        load_recipe(EXAMPLES / "trl_grpo.yaml", ["tlr.beta=0.1"])
+    with pytest.raises(ConfigError, match="no option 'trll', did you mean 'trl'"):
+        load_recipe(EXAMPLES / "trl_grpo.yaml", ["trll.beta=0.1"])
 
 
 def test_a_third_trainer_is_an_entry_point_of_an_installed_package(tmp_path: Path) -> None:
