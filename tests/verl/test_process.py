@@ -40,6 +40,14 @@ def test_it_is_given_a_short_folder_for_ray_which_goes_with_it(tmp_path: Path) -
     assert not Path(folder).exists()
 
 
+def test_a_ray_that_is_joined_keeps_its_folder(tmp_path: Path) -> None:
+    log = tmp_path / "verl.log"
+    command = [*program(tmp_path, "import sys; print(sys.argv[1:])"), "+ray_kwargs.ray_init.address=auto"]
+    with VerlProcess(command, {}, log) as process:
+        process.watch(lambda: None)
+    assert log.read_text().strip() == "['+ray_kwargs.ray_init.address=auto']"
+
+
 def test_an_error_is_told_by_its_last_words(tmp_path: Path) -> None:
     log = tmp_path / "verl.log"
     command = program(tmp_path, "print('fine'); raise ValueError('batch 3 does not divide by 2')")

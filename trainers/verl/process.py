@@ -24,7 +24,7 @@ class VerlProcess:
     """One run of `main_ppo`; use it in a `with` block.
 
     Args:
-        command: program and arguments; the folder for Ray's own files is appended.
+        command: program and arguments; unless they join a Ray that runs, the folder for Ray's own files is appended.
         environment: variables over those of this process.
         log: file that takes everything it prints.
     """
@@ -32,7 +32,9 @@ class VerlProcess:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         # Short: it holds sockets, whose paths may have 107 characters.
         self._ray_dir = Path(tempfile.mkdtemp(prefix="llmi-ray-"))
-        self._command = [*command, f"+ray_kwargs.ray_init._temp_dir={self._ray_dir}"]
+        # A Ray that runs already has its own, by which it is found.
+        joins = "+ray_kwargs.ray_init.address=auto" in command
+        self._command = [*command, *([] if joins else [f"+ray_kwargs.ray_init._temp_dir={self._ray_dir}"])]
         self._environment = {**os.environ, **environment}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
