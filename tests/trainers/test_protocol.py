@@ -45,6 +45,7 @@ PARROT = f"{__name__}:Parrot"
 
 
 def test_the_built_in_trainers_keep_the_protocol() -> None:
+    assert isinstance(find_trainer("verl"), Trainer)  # found without verl itself
     trainer = find_trainer("local")
     assert isinstance(trainer, Trainer)
     assert load_recipe("quickstart").trainer == "local"
