@@ -9,18 +9,23 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("verl", reason="verl is not installed: pip install 'llmi-env[verl]'")
 
+import torch
 import torch.distributed as dist
 import verl
+from tensordict import TensorDict
 from verl.plugin.platform import PlatformRegistry
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
-from verl.utils import distributed
+from verl.utils import distributed, tensordict_utils
+from verl.workers import engine_workers
 from verl.workers.engine import EngineRegistry
+from verl.workers.engine import base as engine_base
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngine, FSDPEngineWithLMHead, FSDPEngineWithValueHead
 from verl.workers.rollout import base
 from verl.workers.rollout.base import BaseRollout, get_rollout_class
@@ -28,7 +33,7 @@ from verl.workers.rollout.replica import RolloutReplica, get_rollout_replica_cla
 
 from llmi_env.errors import ConfigError, MissingExtra
 from trainers.verl import plugin
-from trainers.verl.cpu import engines, platform, rollout
+from trainers.verl.cpu import engines, platform, positions, rollout
 
 SINCE = f"verl {verl.__version__} differs from the version that trainers/verl/cpu was written for"
 
@@ -158,6 +163,42 @@ def test_forward_only_and_offload_policy_mean_offloading_and_nothing_else() -> N
     assert uses == (2, 1), (
         f"{SINCE}: FSDPEngine._build_fsdp_module reads forward_only and offload_policy {uses} times, not (2, 1): see whether it is still "
         "right to hide them from it (engines.py)"
+    )
+
+
+def _row(length: int, start: int) -> torch.Tensor:
+    """Position ids of one document, four for each token."""
+    return torch.arange(4 * length).view(4, length) + start
+
+
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [5, 6, 3], [4], [4, 4, 4, 4]])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_position_ids_of_pictures_come_out_row_by_row(lengths: list[int], pickled: bool) -> None:
+    rows = [_row(length, 100 * i) for i, length in enumerate(lengths)]
+    nested = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+    if pickled:
+        nested._ragged_idx = 1
+    ids = torch.nested.as_nested_tensor([torch.arange(length) for length in lengths], layout=torch.jagged)
+    data = TensorDict({"input_ids": ids, "position_ids": nested}, batch_size=len(rows))
+    positions.mend_position_ids(data)
+    found = data["position_ids"]
+    assert found._ragged_idx == 2
+    offsets = found.offsets().tolist()
+    assert [found.values()[:, start:end].tolist() for start, end in pairwise(offsets)] == [row.tolist() for row in rows]
+
+
+def test_verl_mends_position_ids_in_one_function() -> None:
+    assert tensordict_utils.maybe_fix_3d_position_ids is positions.mend_position_ids
+    source = inspect.getsource(engine_workers) + inspect.getsource(engine_base)
+    assert source.count("maybe_fix_3d_position_ids(") >= 4, (
+        f"{SINCE}: it no longer calls maybe_fix_3d_position_ids where batches come in (positions.py)"
+    )
+
+
+def test_torch_still_takes_the_wrong_dimension_for_the_ragged_one() -> None:
+    nested = torch.nested.as_nested_tensor([_row(5, 0), _row(5, 1)], layout=torch.jagged)
+    assert nested._ragged_idx == 1, (
+        "documents of equal length are nested rightly now: trainers/verl/cpu/positions.py may go"
     )
 
 

@@ -55,7 +55,7 @@ def load() -> None:
     """
     check_version()
     if on_cpu():  # the platform first of all: other modules of verl read it when they are imported
-        for module in ("platform", "engines", "rollout"):
+        for module in ("platform", "positions", "engines", "rollout"):
             import_module(f"trainers.verl.cpu.{module}")
         if find_spec("torchvision") is None:
             import_module("trainers.verl.cpu.vision")
