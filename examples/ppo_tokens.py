@@ -5,7 +5,7 @@ one token for any other text, and eos. The tools are the real ones (picture sear
 is the preset `rules`: the number of pictures, the choice of tools, and how far the calls came. It reads no text and does not look at what
 a picture shows, so the policy learns to call tools, not to write.
 
-    python examples/ppo_tokens.py            # about two minutes on one idle core; Ctrl-C stops early, the curve is drawn all the same
+    python examples/ppo_tokens.py            # two to four minutes on two cores; Ctrl-C stops early, the curve is drawn all the same
     python examples/ppo_tokens.py --seed 2 --learning-rate 3e-4 --curve runs/slow.png
 
 Needs PyTorch: pip install 'llmi-env[offline]'. Axes in names: T steps, N environments, L tokens of context, B batch.
