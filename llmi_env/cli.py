@@ -6,6 +6,7 @@ are shown as one line with what to do; `LLMI_DEBUG=1` shows the traceback.
 
 import os
 import re
+import shlex
 import sys
 import webbrowser
 from collections.abc import Callable
@@ -92,7 +93,8 @@ def train(
     result = trainer.train(loaded, folder, resume=resume, console=console)
     console.print(result.summary())
     if not result.finished:
-        console.print(f"stopped after step {result.step}; go on with: llmi train {recipe} --resume --run-dir {folder}")
+        again = shlex.join([recipe, *changes, "--resume", "--run-dir", str(folder)])
+        console.print(f"stopped after step {result.step}; go on with: llmi train {again}", markup=False)
         raise typer.Exit(130)
     if result.report:
         console.print(f"report: {write_report(folder)}")

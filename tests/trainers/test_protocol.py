@@ -93,10 +93,10 @@ def test_the_command_hands_over_to_the_trainer(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
-    result = invoke(tmp_path, "--resume")
+    result = invoke(tmp_path, "--resume", "feathers=7")
     assert result.exit_code == 130
     assert "5 steps done, not finished" in result.output
-    assert "--resume --run-dir" in result.output
+    assert f"parrot.yaml feathers=7 --resume --run-dir {tmp_path / 'run'}" in result.output
 
 
 def test_the_local_trainer_says_what_it_would_do(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
