@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from llmi_env.calls import Call, ToolSpec
 from llmi_env.episode import CallRequest, Episode, StopReason
-from llmi_env.errors import ActionError, did_you_mean
+from llmi_env.errors import ActionError, ConfigError, did_you_mean
 from llmi_env.spaces import UnicodeText
 from llmi_env.transcript import Transcript
 
@@ -91,19 +91,24 @@ class TextActions:
 class CallActions:
     """Text, a call of one of the tools, or the end: `OneOf(text, <one Dict for each tool>, end)`.
 
-    Option 0 is text, options 1 to n are the tools in the order of their specs (a `Dict` of `description` and the tool's parameters), the last
-    one ends the document. A call is written in its canonical spelling, so the document is the same as one written in chunks; text
-    is read as it is in every mode, a call spelt out in it included. `of` makes actions from plainer things.
+    Option 0 is text (which `END` may close, as in a chunk), options 1 to n are the tools in the order of their specs (a `Dict` of
+    `description` and the tool's parameters), the last one ends the document. A call is written in its canonical spelling, so the document is
+    the same as one written in chunks; text is read as it is in every mode, a call spelt out in it included. `of` makes actions from
+    plainer things.
     """
 
     def __init__(self, tools: Mapping[str, ToolSpec], characters: int, pictures: int) -> None:
         size = _BYTES_PER_CHARACTER * characters
         self._tools = dict(tools)
-        self._options: list[spaces.Space[Any]] = [UnicodeText(size)]
+        self._options: list[spaces.Space[Any]] = [UnicodeText(size, end=END)]
         for spec in self._tools.values():
+            if spec.name in ("text", "end") or any(param.name == "description" for param in spec.params):
+                raise ConfigError(
+                    f"tool {spec.name!r}: in the action mode 'call' no tool is called 'text' or 'end', and no param 'description'"
+                )
             fields: dict[str, spaces.Space[Any]] = {"description": UnicodeText(size)}
             for param in spec.params:
-                fields[param.name] = UnicodeText(size) if param.type is str else spaces.Discrete(max(1, pictures))
+                fields[param.name] = UnicodeText(size) if param.type is str else _integers(param.name, pictures)
             self._options.append(spaces.Dict(fields))
         self._options.append(spaces.Discrete(1))
         self.space = spaces.OneOf(tuple(self._options))
@@ -121,6 +126,8 @@ class CallActions:
         """
         if isinstance(item, str):
             return (len(self._options) - 1, 0) if item == END else (0, item)
+        if not isinstance(item, Call):
+            raise ActionError(f"an action is made of text or a Call, not {type(item).__name__}")
         if item.tool not in self._tools:
             raise ActionError(f"there is no tool {item.tool!r}{did_you_mean(item.tool, self._tools)}")
         return self.names.index(item.tool), {"description": item.description, **item.params}
@@ -155,8 +162,9 @@ class CallActions:
         if isinstance(action, Call):
             # "</" stands only inside of strings, where JSON may spell it with a backslash.
             body = action.to_json().replace("</", "<\\/")
-            action = f"<imgen>{body}</imgen>"
-        return episode.write(action)
+            return episode.write(f"<imgen>{body}</imgen>")
+        requests = episode.write(action.removesuffix(END))
+        return requests + episode.end(StopReason.END) if action.endswith(END) else requests
 
     def _call(self, name: str, space: spaces.Dict, value: Any) -> Call:
         if not isinstance(value, Mapping) or set(value) != set(space.spaces):
@@ -168,3 +176,8 @@ class CallActions:
                 raise ActionError(f"{name}: {key!r}: {problem or f'{given!r:.80} is not in {part}'}")
         plain = {key: str(v) if isinstance(v, str) else int(v) for key, v in value.items()}
         return Call(name, str(plain.pop("description")), plain)
+
+
+def _integers(name: str, pictures: int) -> spaces.Discrete[Any]:
+    """Values of an integer parameter: pictures are counted, everything else may be any number of 32 bits."""
+    return spaces.Discrete(max(1, pictures)) if name == "img_index" else spaces.Discrete(2**32, start=-(2**31))

@@ -15,9 +15,7 @@ all its environments before it waits for any.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +39,7 @@ from llmi_env.tokenizers import Tokenizer
 from llmi_env.tools import TOOLS
 from llmi_env.tools.base import Tool
 from llmi_env.transcript import Transcript
+from llmi_env.turn import Turn, busy
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.protocol import Judgments, World
 from llmi_env.world_handle import WorldHandle
@@ -70,7 +69,8 @@ class LLMIEnv(gym.Env[Observation, Any]):
         world: a World (it stays the caller's to close), how to reach one, or what one is made of; in place of the configuration's.
         reward: name of a preset, or a `HybridReward`; in place of the configuration's.
         reward_terms: terms of the caller's, added to the reward.
-        tools: tools of the caller's as objects, in place of those of that name; they run in this process and stay the caller's to close.
+        tools: tools of the caller's as objects, in place of those of that name; they run in this process, on one event loop that they
+            must not block (`await asyncio.to_thread(...)` for what computes), and stay the caller's to close.
             Or, for a World that has other tools than the configuration says, their specs by name.
         judges: judges of the caller's as objects, in place of all others.
         render_mode: `ansi`, `html` or `rgb_array`.
@@ -136,7 +136,7 @@ class LLMIEnv(gym.Env[Observation, Any]):
         self._over = _BEFORE
         self._shown = 0
         self._report: RewardReport | None = None
-        self._lock = threading.Lock()
+        self._turn = Turn()
 
     # ------------------------------------------------------------------------------------------------------------ gymnasium
 
@@ -156,19 +156,22 @@ class LLMIEnv(gym.Env[Observation, Any]):
             ConfigError: an unknown option.
             TaskError: no task of that id, one that names an unknown tool, or one too large to be observed.
             ConcurrentUse: another thread is in a step.
+
+        After an error about a task or an option the document goes on as if nothing had been said.
         """
-        with self._alone():
+        with self._turn.take():
+            named = self.named_task(options)  # what is wrong with the options is told before anything changes
             super().reset(seed=seed)
             if seed is not None:
                 self.order.seek(0)
-            self._over = _BEFORE
-            self._handle.cancel()
-            drawn = self._next(options or {})
+            drawn = self._next(named)
             task = drawn.task
             messages = prompting.messages(task, self.tools, self.config.prompt)
             ids = self.tokenizer.chat(messages) if self.tokenizer is not None else []
             observation = self._observer.prompt(task, messages, ids)
             seed_of_calls = int(self.np_random.integers(2**31))
+            self._over = _BEFORE
+            self._handle.cancel()
             self.episode = Episode(task, self.config.limits.episode(), self.tools, seed_of_calls)
             self.transcript = None
             if self.config.action_mode == "token":
@@ -188,13 +191,12 @@ class LLMIEnv(gym.Env[Observation, Any]):
             WorldError: the World cannot be reached at all.
             ConcurrentUse: another thread is in a step.
         """
-        if not self._lock.acquire(False):  # by position: a keyword doubles its time
-            raise ConcurrentUse("another thread is using this environment: give each thread its own")
-        try:
+        lock = self._turn.lock
+        if lock.locked():  # `take`, without its call
+            raise busy()
+        with lock:
             result = self.begin(self.check(action))
             return self.end(self._settle()) if result is None else result
-        finally:
-            self._lock.release()
 
     def render(self) -> Any:
         """The document so far: text with ANSI colours, an HTML page, or a picture of its end, shape (height, width, 3)."""
@@ -208,7 +210,7 @@ class LLMIEnv(gym.Env[Observation, Any]):
 
     def close(self) -> None:
         """Cancel calls in flight and let the World go. May be called twice; `reset` opens the environment again."""
-        with self._alone():
+        with self._turn.take():
             self._over = _CLOSED
             self._handle.close()
 
@@ -219,8 +221,12 @@ class LLMIEnv(gym.Env[Observation, Any]):
 
         Raises:
             EpisodeOver: it has ended already, or was never begun.
+            ConfigError: no reason, or `ABORTED`, which is for documents without a score: `reset` gives one up.
         """
-        with self._alone():
+        if reason == StopReason.ABORTED or reason not in list(StopReason):
+            raise ConfigError(f"a document is cut for a StopReason other than ABORTED, not {reason!r:.60}")
+        reason = StopReason(reason)
+        with self._turn.take():
             if self._over:
                 raise EpisodeOver(f"there is no document to end: {self._over}")
             assert self.episode is not None
@@ -229,8 +235,14 @@ class LLMIEnv(gym.Env[Observation, Any]):
             return self.end(self._settle())
 
     def state(self) -> EnvState:
-        """The episode as it stands, with the generator and the place in the order of tasks; what follows does not change it."""
-        with self._alone():
+        """The episode as it stands, with the generator and the place in the order of tasks; what follows does not change it.
+
+        Raises:
+            ConcurrentUse: a step has begun and not ended.
+        """
+        with self._turn.take():
+            if self._over == _INTERRUPTED:
+                raise ConcurrentUse("a step has begun and not ended: there is no state between two steps to keep")
             episode = None if self.episode is None else self.episode.copy()
             transcript = None
             if episode is not None and self.transcript is not None:
@@ -246,7 +258,9 @@ class LLMIEnv(gym.Env[Observation, Any]):
         Raises:
             ConfigError: the state is of an environment with other options.
         """
-        with self._alone():
+        if not isinstance(state, EnvState):
+            raise ConfigError(f"restore takes what state() gave, not {type(state).__name__}")
+        with self._turn.take():
             state.check(self._made_for)
             self._handle.cancel()
             self.np_random.bit_generator.state = state.rng
@@ -255,6 +269,33 @@ class LLMIEnv(gym.Env[Observation, Any]):
             self._shown, self._over, self._report = state.shown, state.over, state.report
             if self.episode is not None and self.episode.waits and not state.over:
                 self._handle.start(self.episode)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the document has ended, so that a reset is due."""
+        return self._over != "" and self.episode is not None and self.episode.stop is not None
+
+    def named_task(self, options: Mapping[str, Any] | None) -> Task | None:
+        """The task that options of `reset` name.
+
+        Raises:
+            ConfigError: an unknown option.
+            TaskError: no task of that id, or one that names an unknown tool.
+        """
+        for name in options or {}:
+            if name != "task":
+                raise ConfigError(f"reset has no option {name!r}{did_you_mean(str(name), ('task',))}")
+        wanted = (options or {}).get("task")
+        if isinstance(wanted, Task):
+            known = {*self.tools, *TOOLS.names}
+            for tool in wanted.tools:
+                if tool not in known:
+                    raise TaskError(f"task {wanted.id or wanted.key}: unknown tool {tool!r}{did_you_mean(tool, known)}")
+        elif isinstance(wanted, str):
+            return self.tasks.by_id(wanted)
+        elif wanted is not None:
+            raise TaskError(f"options['task'] must be a Task or the id of one, not {type(wanted).__name__}")
+        return wanted
 
     # ------------------------------------------------------------------------------------------------------- the halves of a step
 
@@ -277,10 +318,11 @@ class LLMIEnv(gym.Env[Observation, Any]):
         """
         episode = self.episode
         assert episode is not None
+        self._over = _INTERRUPTED  # whatever comes in between leaves nothing half-written to go on with
         requests = self.actions.write(action, episode, self.transcript)
         if not requests and episode.stop is None and (not self._feedback or episode.n_figures == self._shown):
+            self._over = ""
             return self._observer.nothing(), 0.0, False, False, {}
-        self._over = _INTERRUPTED
         if requests:
             self._handle.start(episode)
         if episode.stop is None:
@@ -315,24 +357,12 @@ class LLMIEnv(gym.Env[Observation, Any]):
         assert self.episode is not None
         return self._handle.settle(self.episode, self._judged, self.config.unscored == "retry_then_truncate")
 
-    def _next(self, options: Mapping[str, Any]) -> Drawn:
-        for name in options:
-            if name != "task":
-                raise ConfigError(f"reset has no option {name!r}{did_you_mean(str(name), ('task',))}")
-        wanted = options.get("task")
-        if wanted is None:
+    def _next(self, named: Task | None) -> Drawn:
+        if named is None:
             return self.order.next(self.np_random)
         # Drawn whatever the options say, so that the stream of random numbers does not depend on them.
         self.order.skip(self.np_random)
-        if isinstance(wanted, Task):
-            known = {*self.tools, *TOOLS.names}
-            for tool in wanted.tools:
-                if tool not in known:
-                    raise TaskError(f"task {wanted.id or wanted.key}: unknown tool {tool!r}{did_you_mean(tool, known)}")
-            return Drawn(wanted)
-        if isinstance(wanted, str):
-            return Drawn(self.tasks.by_id(wanted))
-        raise TaskError(f"options['task'] must be a Task or the id of one, not {type(wanted).__name__}")
+        return Drawn(named)
 
     def _finish(self, episode: Episode, judgments: Judgments) -> tuple[float, bool, bool, dict[str, Any]]:
         document, task = episode.document, episode.task
@@ -359,23 +389,9 @@ class LLMIEnv(gym.Env[Observation, Any]):
             "action_mode": self.config.action_mode,
             "feedback": self.config.feedback,
             "limits": self.config.limits.model_dump(),
+            "prompt": self.config.prompt,
             "tools": sorted(self.tools),
+            "tasks": f"{self.tasks.name}, {self.tasks.digest[:12]}, {self.config.order}",
             "vocab_size": None if self.tokenizer is None else self.tokenizer.vocab_size,
             "reward": self.reward.version,
         }
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
-            raise ConcurrentUse("another thread is using this environment: give each thread its own")
-        try:
-            yield
-        finally:
-            self._lock.release()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()

@@ -14,7 +14,7 @@ from llmi_env import prompting
 from llmi_env.config import EnvConfig
 from llmi_env.document import Failure, Picture
 from llmi_env.episode import Episode
-from llmi_env.errors import TaskError
+from llmi_env.errors import ConfigError, TaskError
 from llmi_env.spaces import ImageList, TokenSequence, UnicodeText
 from llmi_env.task import Task
 from llmi_env.tokenizers import Tokenizer
@@ -110,6 +110,11 @@ class Observer:
                 ids += self._tokenizer.encode(line)
             if isinstance(outcome, Picture) and self._images:
                 images.append(self._pixels(outcome))
+        if images and tuple(images) not in (space := self._space["images"]):
+            raise ConfigError(
+                f"{len(images)} pictures of one step do not fit the observation space ({space!r}): raise limits.picture_kib or lower "
+                "limits.picture_side"
+            )
         return self._of(_carried("".join(lines)), ids, images, Event.FAILURE if failed else Event.RESULT)
 
     def _of(self, text: str, ids: Sequence[int], images: Sequence[Any], event: Event) -> Observation:

@@ -82,12 +82,12 @@ class Setting:
                 raise ConfigError(f"{name} is a {kind.__name__} or names one, not {type(value).__name__}")
         resolved = load_config(config, **overrides)
         specs, objects = _tools(tools)
-        for judge in judges:
+        for judge in _listed("judges", judges):
             if not isinstance(judge, Judge):
                 raise ConfigError(
                     f"judges are objects with `terms`, a call and `aclose`; {type(judge).__name__} is none"
                 )
-        for term in reward_terms:
+        for term in _listed("reward_terms", reward_terms):
             if not isinstance(term, RewardTerm):
                 raise ConfigError(f"reward_terms are `RewardTerm`s, not {type(term).__name__}")
         where = world if isinstance(world, World) and not isinstance(world, str) else resolved.world
@@ -96,6 +96,17 @@ class Setting:
         # Specs alone say what a World elsewhere has, and take the place of what the configuration says.
         at_hand = {**specs, **{name: tool.spec for name, tool in objects.items()}} if specs else source.tools
         scorer = reward if isinstance(reward, HybridReward) else HybridReward.preset(resolved.reward)
+        if (
+            isinstance(where, str)
+            and "://" not in where
+            and not judges
+            and not resolved.services.judges
+            and scorer.judged_terms
+        ):
+            raise ConfigError(
+                f"reward {scorer.name!r} needs judges ({', '.join(scorer.judged_terms)}), and none is configured: take reward='rules', "
+                "config='offline', or give judges=[...]; no document would have a score"
+            )
         named = resolved.tasks if tasks is None or isinstance(tasks, str | Path) else tasks
         return cls(
             resolved,
@@ -136,10 +147,16 @@ class Setting:
 def _tools(
     tools: Mapping[str, ToolSpec | Tool] | Sequence[Tool] | None,
 ) -> tuple[dict[str, ToolSpec], dict[str, Tool]]:
-    named = tools if isinstance(tools, Mapping) else {_name(tool): tool for tool in tools or ()}
+    if isinstance(tools, Mapping):
+        named: list[tuple[str, Any]] = list(tools.items())
+    else:
+        named = [(_name(tool), tool) for tool in _listed("tools", tools)]
+    names = [name for name, _ in named]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"tools given twice: {', '.join(sorted(twice))}")
     specs: dict[str, ToolSpec] = {}
     objects: dict[str, Tool] = {}
-    for name, tool in named.items():
+    for name, tool in named:
         if isinstance(tool, ToolSpec):
             specs[name] = tool
         elif isinstance(tool, Tool) and callable(tool) and isinstance(tool.spec, ToolSpec):
@@ -148,7 +165,20 @@ def _tools(
             raise ConfigError(
                 f"tool {name!r}: a ToolSpec, or an object with `spec`, a call and `aclose`, is needed, not {type(tool).__name__}"
             )
+        spec = specs[name] if name in specs else objects[name].spec
+        if spec.name != name:
+            raise ConfigError(
+                f"the tool {name!r} calls itself {spec.name!r}: policies are told the one and must write the other"
+            )
     return specs, objects
+
+
+def _listed(what: str, values: Any) -> list[Any]:
+    if values is None:
+        return []
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ConfigError(f"{what} is a list, not {type(values).__name__}")
+    return list(values)
 
 
 def _name(tool: object) -> str:

@@ -132,6 +132,12 @@ class GroupOrder:
             self._first = slowest
         return found
 
+    def align(self) -> None:
+        """Bring all members to where the furthest is: a group that is reset as a whole has one task again."""
+        furthest = max(member.position for member in self._members)
+        for member in self._members:
+            member.position = furthest
+
     def restart(self, seed: int) -> None:
         """Begin anew for all members."""
         self._rng = np.random.default_rng([seed, 1])

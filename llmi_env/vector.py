@@ -16,13 +16,11 @@ work for all of them at once; no process and no thread is started for it, and th
 from __future__ import annotations
 
 import queue
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +30,23 @@ from gymnasium.vector.utils import batch_space
 
 from llmi_env.config import EnvConfig
 from llmi_env.env import LLMIEnv, StepResult
-from llmi_env.errors import ActionError, ConcurrentUse, ConfigError, did_you_mean
+from llmi_env.errors import (
+    ActionError,
+    ConcurrentUse,
+    ConfigError,
+    EpisodeOver,
+    TaskError,
+    UnscoredEpisode,
+    WorldError,
+    did_you_mean,
+)
 from llmi_env.observing import Observation
 from llmi_env.setting import Setting
 from llmi_env.task_order import GroupOrder
+from llmi_env.turn import Turn
 from llmi_env.world.protocol import Judgments
 
+T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Batch = tuple[dict[str, Any], Floats, Bools, Bools, dict[str, Any]]
@@ -91,7 +100,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.single_action_space = self.envs[0].action_space
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._lock = threading.Lock()
+        self._turn = Turn()
         self._forget()
         self._begun = False
 
@@ -108,7 +117,6 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
 
     def _forget(self) -> None:
         self._observations: list[Observation] = [{} for _ in self.envs]
-        self._ended = [False] * self.num_envs  # waits for its reset
         self._flights: dict[int, Future[Judgments]] = {}
         self._ready: queue.SimpleQueue[tuple[int, Future[Judgments]]] = queue.SimpleQueue()
         self._results: dict[int, StepResult] = {}  # of environments that are ready and were not received yet
@@ -125,31 +133,35 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             options: `{"task": ...}`: a task or its id for all, or a sequence with one for each; `{"reset_mask": mask}`: a bool array of shape
                 (num_envs,) that says which environments are reset.
 
+        A group whose members are all reset gets one task again, wherever each of them was; members that are reset alone go on by themselves.
+
         Returns:
             Observations and infos of all environments; infos only of those that were reset.
 
         Raises:
             ConfigError: an unknown option, or seeds, tasks or a mask of another length.
         """
-        with self._alone():
+        with self._turn.take():
             left = dict(options or {})
             mask = self._mask(left.pop("reset_mask", None))
             tasks = self._each("options['task']", left.pop("task", None))
+            chosen = np.flatnonzero(mask).tolist()
             if left:
                 name = next(iter(left))
                 raise ConfigError(f"reset has no option {name!r}{did_you_mean(str(name), ('task', 'reset_mask'))}")
-            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else self._each("seed", seed)
+            seeds = self._seeds(seed)
             if not self._begun and not mask.all():
                 raise ConfigError("options['reset_mask']: the first reset is of all environments")
+            named = {i: _in(i, self.envs[i].named_task, {"task": tasks[i]}) for i in chosen}
             self._restart_groups(seeds, mask)
             infos: dict[str, Any] = {}
-            for i in np.flatnonzero(mask).tolist():
+            for i in chosen:
                 self._drop(i)
-                task = {} if tasks[i] is None else {"task": tasks[i]}
-                self._observations[i], info = self.envs[i].reset(seed=seeds[i], options=task)
-                self._ended[i] = False
+                options_i = {} if named[i] is None else {"task": named[i]}
+                self._observations[i], info = _in(i, self.envs[i].reset, seed=seeds[i], options=options_i)
                 infos = self._add_info(infos, self._named(i, info), i)
-            self._begun = True
+            self._sweep()
+            self._begun, self.closed = True, False
             return self._batch(range(self.num_envs)), infos
 
     def step(self, actions: Any) -> Batch:
@@ -159,9 +171,10 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             ActionError: a batch of another length, or an action outside of the action space; nothing has been written anywhere then.
             EpisodeOver: an environment has ended and was not reset (autoreset disabled).
             ConcurrentUse: an environment has an action in flight (from `send`), or another thread uses this one.
-            UnscoredEpisode, WorldError: as in `LLMIEnv.step`; the others' results are kept for `recv`.
+            UnscoredEpisode, WorldError: as in `LLMIEnv.step`, with the number of the environment. The others have been stepped: `recv` gives
+                what came of it.
         """
-        with self._alone():
+        with self._turn.take():
             self._send(actions, range(self.num_envs))
             return self._receive(self.num_envs, None, named=False)
 
@@ -177,7 +190,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
                 twice; nothing has been written anywhere then.
             ConcurrentUse: an environment has an action in flight already: `recv` it first.
         """
-        with self._alone():
+        with self._turn.take():
             self._send(actions, range(self.num_envs) if env_ids is None else self._ids(env_ids))
 
     def recv(self, min_envs: int = 1, timeout: float | None = None) -> Batch:
@@ -194,7 +207,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             ConfigError: fewer environments than `min_envs` have an action in flight.
             TimeoutError: they were not ready in time.
         """
-        with self._alone():
+        with self._turn.take():
             return self._receive(min_envs, timeout, named=True)
 
     def render(self) -> tuple[Any, ...]:
@@ -217,10 +230,14 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             env.set_wrapper_attr(name, value)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Cancel what is in flight and let the World go."""
-        for i, env in enumerate(getattr(self, "envs", [])):
-            self._drop(i)
-            env.close()
+        """Cancel what is in flight and let the World go; `reset` opens it again."""
+        if not hasattr(self, "_turn"):  # making it failed
+            return
+        with self._turn.take():
+            for i, env in enumerate(self.envs):
+                self._drop(i)
+                env.close()
+            self._sweep()
 
     @property  # type: ignore[misc]
     def np_random(self) -> Any:
@@ -241,21 +258,16 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             raise ConcurrentUse(
                 f"environments {busy[:8]} have an action in flight: recv them, or reset, before the next"
             )
-        resets = self.autoreset_mode == AutoresetMode.NEXT_STEP
+        # In the mode SAME_STEP only those are still to be reset that ended otherwise than by a step, or could not be reset in it.
+        resets = {i for i in ids if self.autoreset_mode != AutoresetMode.DISABLED and self.envs[i].ended}
         checked: list[Any] = []
         # The whole batch is checked before anything is written: a bad action leaves every environment as it was.
         for i, action in zip(ids, items, strict=True):
-            if resets and self._ended[i]:
-                checked.append(None)
-                continue
-            try:
-                checked.append(self.envs[i].check(action))
-            except ActionError as error:
-                raise ActionError(f"environment {i}: {error}") from None
+            checked.append(None if i in resets else _in(i, self.envs[i].check, action))
         failed: list[Exception] = []
         for i, action in zip(ids, checked, strict=True):
             try:
-                self._begin(i, action, resets and self._ended[i])
+                _in(i, self._begin, i, action, i in resets)
             except Exception as error:
                 failed.append(error)  # the others' actions are written nevertheless
         if failed:
@@ -265,16 +277,16 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         env = self.envs[i]
         if reset:
             observation, info = env.reset()
-            self._ended[i] = False
             self._results[i] = (observation, 0.0, False, False, self._named(i, info))
         elif (result := env.begin(action)) is not None:
             self._results[i] = self._done(i, result)
         else:
             flight = self._flights[i] = env.waiting()
-            flight.add_done_callback(lambda done: self._ready.put((i, done)))
+            ready = self._ready
+            flight.add_done_callback(lambda done: ready.put((i, done)))
 
     def _items(self, actions: Any, count: int) -> Sequence[Any]:
-        if isinstance(actions, np.ndarray) and actions.ndim == 1:
+        if hasattr(actions, "tolist") and getattr(actions, "ndim", 0) == 1:  # of NumPy, or of torch
             actions = actions.tolist()
         if isinstance(actions, str | bytes | Mapping) or not isinstance(actions, Sequence):
             raise ActionError(
@@ -287,6 +299,8 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
     # ------------------------------------------------------------------------------------------------------------ receiving
 
     def _receive(self, at_least: int, timeout: float | None, named: bool) -> Batch:
+        if isinstance(at_least, bool) or not isinstance(at_least, int | np.integer):
+            raise ConfigError(f"recv waits for a number of environments, not {at_least!r}")
         open_ = len(self._results) + len(self._flights)
         if not 1 <= at_least <= open_:
             raise ConfigError(
@@ -302,7 +316,9 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             if self._flights.get(i) is not flight:
                 continue  # of an episode that was given up
             del self._flights[i]
-            self._results[i] = self._done(i, self.envs[i].end(flight.result()))
+            if flight.cancelled():
+                raise EpisodeOver(f"environment {i} was reset or restored by itself while its action was in flight")
+            self._results[i] = _in(i, lambda i=i, flight=flight: self._done(i, self.envs[i].end(flight.result())))
         ids = sorted(self._results)
         taken = [self._results.pop(i) for i in ids]
         infos: dict[str, Any] = {}
@@ -323,14 +339,16 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
 
     def _done(self, i: int, result: StepResult) -> StepResult:
         observation, reward, terminated, truncated, info = result
-        self._ended[i] = terminated or truncated
-        if not self._ended[i]:
+        if not terminated and not truncated:
             return result
         info = self._named(i, info)
         if self.autoreset_mode != AutoresetMode.SAME_STEP:
             return observation, reward, terminated, truncated, info
-        fresh, begun = self.envs[i].reset()
-        self._ended[i] = False
+        try:
+            fresh, begun = self.envs[i].reset()
+        except TaskError:
+            # The reward is not lost to a task that cannot be begun: the next step tells of it.
+            fresh, begun = observation, {}
         return (
             fresh,
             reward,
@@ -358,6 +376,13 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         if flight is not None:
             flight.cancel()
 
+    def _sweep(self) -> None:
+        """Forget what is ready of episodes that were given up."""
+        for _ in range(self._ready.qsize()):
+            i, flight = self._ready.get_nowait()
+            if self._flights.get(i) is flight:
+                self._ready.put((i, flight))
+
     def _named(self, i: int, info: dict[str, Any]) -> dict[str, Any]:
         return info if self.group_size == 1 else {**info, "group": i // self.group_size}
 
@@ -365,8 +390,20 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         for number, group in enumerate(self._groups):
             members = range(number * self.group_size, (number + 1) * self.group_size)
             first = seeds[members[0]]
-            if first is not None and mask[members].all():
-                group.restart(first)
+            if mask[members].all():
+                group.align() if first is None else group.restart(first)
+
+    def _seeds(self, seed: Any) -> list[int | None]:
+        if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
+            return [int(seed) + i for i in range(self.num_envs)]
+        if seed is not None and not isinstance(seed, list | tuple | np.ndarray):
+            raise ConfigError(f"seed is a number, or one for each environment, not {seed!r:.60}")
+        return [None if one is None else int(one) for one in self._each("seed", seed)]
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a vector environment is not copied or pickled; its environments' states are: envs.call('state')"
+        )
 
     def _each(self, what: str, values: Any) -> list[Any]:
         if isinstance(values, list | tuple | np.ndarray):
@@ -390,20 +427,24 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         return mask
 
     def _ids(self, env_ids: Any) -> list[int]:
-        ids = [int(i) for i in np.asarray(env_ids, np.int64).ravel()]
+        given = np.asarray(env_ids)
+        if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
+            raise ActionError(f"env_ids are different numbers from 0 to {self.num_envs - 1}, not {env_ids!r:.80}")
+        ids = [int(i) for i in given]
         wrong = [i for i in ids if not 0 <= i < self.num_envs]
         if wrong or len(set(ids)) != len(ids) or not ids:
             raise ActionError(f"env_ids are different numbers from 0 to {self.num_envs - 1}, not {env_ids!r:.80}")
         return ids
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
-            raise ConcurrentUse("another thread is using this vector environment: give each thread its own")
-        try:
-            yield
-        finally:
-            self._lock.release()
+
+def _in(i: int, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Do something in environment `i`; errors say its number."""
+    try:
+        return work(*args, **kwargs)
+    except (ActionError, ConfigError, EpisodeOver, TaskError, UnscoredEpisode, WorldError) as error:
+        if str(error).startswith("environment "):
+            raise
+        raise type(error)(f"environment {i}: {error}") from error
 
 
 class _Infos(VectorEnv[Any, Any, Any]):

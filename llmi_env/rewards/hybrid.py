@@ -61,6 +61,9 @@ class HybridReward:
     """
 
     def __init__(self, preset: Preset, *, exact: bool = False, own: Sequence[RewardTerm] = ()) -> None:
+        names = [term.name for term in own]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(f"reward terms given twice: {', '.join(sorted(twice))}")
         self.spec = preset.joined({term.name: term.weight for term in own})
         self.exact = exact
         self._own = {term.name: term for term in own}

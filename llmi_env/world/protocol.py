@@ -23,9 +23,10 @@ class Scored:
     rationale: str = ""
 
     def __post_init__(self) -> None:
-        if not 1.0 <= self.score <= 5.0:
+        # Numbers of NumPy and torch too: judges compute with them.
+        if isinstance(self.score, bool | str) or not 1.0 <= (score := float(self.score)) <= 5.0:
             raise ValueError(f"a judge's score lies in 1..5, not {self.score!r}")
-        object.__setattr__(self, "score", round(self.score, 2))
+        object.__setattr__(self, "score", round(score, 2))
 
 
 @dataclass(frozen=True)

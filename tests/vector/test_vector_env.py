@@ -215,7 +215,7 @@ class TestActions:
     def test_two_threads(self, make: Make) -> None:
         envs = make(2)
         envs.reset(seed=0)
-        with envs._alone(), pytest.raises(ConcurrentUse, match="another thread"):
+        with envs._turn.take(), pytest.raises(ConcurrentUse, match="another"):
             envs.step(("a", "b"))
         envs.step(("a", "b"))
 
