@@ -119,6 +119,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         self._observations: list[Observation] = [{} for _ in self.envs]
         self._flights: dict[int, Future[Judgments]] = {}
         self._ready: queue.SimpleQueue[tuple[int, Future[Judgments]]] = queue.SimpleQueue()
+        self._failed: dict[int, TaskError] = {}  # why an environment could not be reset in the step that ended it
         self._results: dict[int, StepResult] = {}  # of environments that are ready and were not received yet
 
     # ------------------------------------------------------------------------------------------------------------ gymnasium
@@ -275,6 +276,8 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
 
     def _begin(self, i: int, action: Any, reset: bool) -> None:
         env = self.envs[i]
+        if i in self._failed:
+            raise self._failed.pop(i)
         if reset:
             observation, info = env.reset()
             self._results[i] = (observation, 0.0, False, False, self._named(i, info))
@@ -346,8 +349,9 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             return observation, reward, terminated, truncated, info
         try:
             fresh, begun = self.envs[i].reset()
-        except TaskError:
+        except TaskError as error:
             # The reward is not lost to a task that cannot be begun: the next step tells of it.
+            self._failed[i] = error
             fresh, begun = observation, {}
         return (
             fresh,
@@ -372,6 +376,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
 
     def _drop(self, i: int) -> None:
         self._results.pop(i, None)
+        self._failed.pop(i, None)
         flight = self._flights.pop(i, None)
         if flight is not None:
             flight.cancel()
