@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 FRIENDS := .venv-friends
 
-.PHONY: run test slow friends lint types unit prepare clean help
+.PHONY: run test slow verl friends lint types unit prepare clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,6 +29,9 @@ unit: $(VENV)/.dev ## tests, without the slow ones
 
 slow: $(VENV)/.verl prepare ## the slow tests alone, verl's among them
 	$(BIN)/pytest -q -m slow --durations=20
+
+verl: $(VENV)/.verl ## tests that need verl, without the slow ones (`make test` skips them where verl is not installed)
+	$(BIN)/pytest -q tests/verl tests/test_ledger_export.py tests/trainers/test_export.py -m "not slow" --durations=20
 
 friends: $(FRIENDS)/.ready ## TorchRL and stable-baselines3 on the wrapped environment, in a virtual environment of their own
 	$(FRIENDS)/bin/pytest -q tests/friends
