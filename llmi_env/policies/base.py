@@ -54,7 +54,7 @@ class Row(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """At most so many tokens come after the prompt, shown results included."""
+        """At most so many tokens are sampled. Shown results come on top; a policy with less room than that ends the row (`end`)."""
         ...
 
     @property
