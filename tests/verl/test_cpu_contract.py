@@ -142,6 +142,7 @@ def test_outside_of_a_worker_no_process_group_is_made(monkeypatch: pytest.Monkey
     [
         (FSDPEngine, "_build_fsdp_module", ["self", "module"]),
         (FSDPEngine, "_build_module", ["self"]),
+        (FSDPEngine, "_merged_lora_per_tensor_param", ["self"]),
         (RolloutReplica, "launch_servers", ["self"]),
         (BaseRollout, "update_weights", ["self", "weights", "wire_format", "kwargs"]),
         (BaseRollout, "resume", ["self", "tags"]),

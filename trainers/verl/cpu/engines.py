@@ -1,14 +1,19 @@
 """verl's FSDP2 engines on the CPU: policy, reference and critic.
 
-They are verl's classes; two things are mended. A model that is only read (the reference) is not put under a policy that pins memory for an
-accelerator, and the critic is not loaded with flash attention.
+They are verl's classes; three things are mended. A model that is only read (the reference) is not put under a policy that pins memory for
+an accelerator, the critic is not loaded with flash attention, and a merged LoRA adapter is not rounded to bfloat16 on its way to the
+inference server, which would then not sample what is trained.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
+import torch
+from torch.distributed.tensor import DTensor
+from verl.utils.fsdp_utils import merged_lora_context, normalize_peft_param_name
 from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine import EngineRegistry
 from verl.workers.engine.fsdp import FSDPEngineWithLMHead
@@ -42,6 +47,12 @@ class _OnCPU:
 @EngineRegistry.register(model_type="language_model", backend=_BACKENDS, device="cpu")
 class CPULanguageEngine(_OnCPU, FSDPEngineWithLMHead):
     """Policy and reference."""
+
+    def _merged_lora_per_tensor_param(self) -> Iterator[tuple[str, torch.Tensor]]:
+        # The adapter is taken out again when the last weight was fetched, so each must be a copy.
+        with merged_lora_context(self.module, backup_adapters=True):
+            for name, weight in normalize_peft_param_name(self.module.state_dict()).items():
+                yield name, (weight.full_tensor() if isinstance(weight, DTensor) else weight).detach().clone()
 
 
 @EngineRegistry.register(model_type="value_model", backend=_BACKENDS, device="cpu")
