@@ -28,6 +28,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from llmi_env import batch_options as batch
+from llmi_env.batch_options import Bools
 from llmi_env.config import EnvConfig
 from llmi_env.env import LLMIEnv, StepResult
 from llmi_env.errors import (
@@ -48,7 +50,6 @@ from llmi_env.world.protocol import Judgments
 
 T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 Batch = tuple[dict[str, Any], Floats, Bools, Bools, dict[str, Any]]
 
 
@@ -92,7 +93,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             raise ConfigError("a Setting has every option already; change it where it is made")
         self.setting = setting
         self.num_envs, self.group_size, self.render_mode = num_envs, group_size, render_mode
-        self.autoreset_mode = _autoreset(autoreset_mode)
+        self.autoreset_mode = batch.autoreset(autoreset_mode)
         self.envs = [LLMIEnv(setting, render_mode=render_mode) for _ in range(num_envs)]
         self._groups = self._share_out()
         self.metadata = {**LLMIEnv.metadata, "autoreset_mode": self.autoreset_mode}
@@ -144,13 +145,13 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         """
         with self._turn.take():
             left = dict(options or {})
-            mask = self._mask(left.pop("reset_mask", None))
-            tasks = self._each("options['task']", left.pop("task", None))
+            mask = batch.mask(left.pop("reset_mask", None), self.num_envs)
+            tasks = batch.each("options['task']", left.pop("task", None), self.num_envs)
             chosen = np.flatnonzero(mask).tolist()
             if left:
                 name = next(iter(left))
                 raise ConfigError(f"reset has no option {name!r}{did_you_mean(str(name), ('task', 'reset_mask'))}")
-            seeds = self._seeds(seed)
+            seeds = batch.seeds(seed, self.num_envs)
             if not self._begun and not mask.all():
                 raise ConfigError("options['reset_mask']: the first reset is of all environments")
             named = {i: _in(i, self.envs[i].named_task, {"task": tasks[i]}) for i in chosen}
@@ -192,7 +193,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             ConcurrentUse: an environment has an action in flight already: `recv` it first.
         """
         with self._turn.take():
-            self._send(actions, range(self.num_envs) if env_ids is None else self._ids(env_ids))
+            self._send(actions, range(self.num_envs) if env_ids is None else batch.ids(env_ids, self.num_envs))
 
     def recv(self, min_envs: int = 1, timeout: float | None = None) -> Batch:
         """Wait until some environments are ready, and take all that are.
@@ -226,7 +227,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
 
     def set_attr(self, name: str, values: Any) -> None:
         """Set an attribute of every environment: a list or tuple has one value for each, anything else is for all."""
-        each = self._each(name, values) if isinstance(values, list | tuple) else [values] * self.num_envs
+        each = batch.each(name, values, self.num_envs) if isinstance(values, list | tuple) else [values] * self.num_envs
         for env, value in zip(self.envs, each, strict=True):
             env.set_wrapper_attr(name, value)
 
@@ -253,7 +254,7 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
     # ------------------------------------------------------------------------------------------------------------ sending
 
     def _send(self, actions: Any, ids: Sequence[int]) -> None:
-        items = self._items(actions, len(ids))
+        items = batch.items(actions, len(ids))
         busy = [i for i in ids if i in self._flights or i in self._results]
         if busy:
             raise ConcurrentUse(
@@ -287,17 +288,6 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             flight = self._flights[i] = env.waiting()
             ready = self._ready
             flight.add_done_callback(lambda done: ready.put((i, done)))
-
-    def _items(self, actions: Any, count: int) -> Sequence[Any]:
-        if hasattr(actions, "tolist") and getattr(actions, "ndim", 0) == 1:  # of NumPy, or of torch
-            actions = actions.tolist()
-        if isinstance(actions, str | bytes | Mapping) or not isinstance(actions, Sequence):
-            raise ActionError(
-                f"actions are a sequence or an array with one for each environment, not {type(actions).__name__}"
-            )
-        if len(actions) != count:
-            raise ActionError(f"{len(actions)} actions were given for {count} environments")
-        return actions
 
     # ------------------------------------------------------------------------------------------------------------ receiving
 
@@ -398,48 +388,10 @@ class LLMIVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
             if mask[members].all():
                 group.align() if first is None else group.restart(first)
 
-    def _seeds(self, seed: Any) -> list[int | None]:
-        if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-            return [int(seed) + i for i in range(self.num_envs)]
-        if seed is not None and not isinstance(seed, list | tuple | np.ndarray):
-            raise ConfigError(f"seed is a number, or one for each environment, not {seed!r:.60}")
-        return [None if one is None else int(one) for one in self._each("seed", seed)]
-
     def __reduce__(self) -> Any:
         raise TypeError(
             "a vector environment is not copied or pickled; its environments' states are: envs.call('state')"
         )
-
-    def _each(self, what: str, values: Any) -> list[Any]:
-        if isinstance(values, list | tuple | np.ndarray):
-            if len(values) != self.num_envs:
-                raise ConfigError(f"{what}: {len(values)} values for {self.num_envs} environments")
-            return list(values)
-        return [values] * self.num_envs
-
-    def _mask(self, mask: Any) -> Bools:
-        if mask is None:
-            return np.ones(self.num_envs, np.bool_)
-        if (
-            not isinstance(mask, np.ndarray)
-            or mask.dtype != np.bool_
-            or mask.shape != (self.num_envs,)
-            or not mask.any()
-        ):
-            raise ConfigError(
-                f"options['reset_mask'] is a bool array of shape ({self.num_envs},) with at least one True, not {mask!r:.80}"
-            )
-        return mask
-
-    def _ids(self, env_ids: Any) -> list[int]:
-        given = np.asarray(env_ids)
-        if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
-            raise ActionError(f"env_ids are different numbers from 0 to {self.num_envs - 1}, not {env_ids!r:.80}")
-        ids = [int(i) for i in given]
-        wrong = [i for i in ids if not 0 <= i < self.num_envs]
-        if wrong or len(set(ids)) != len(ids) or not ids:
-            raise ActionError(f"env_ids are different numbers from 0 to {self.num_envs - 1}, not {env_ids!r:.80}")
-        return ids
 
 
 def _in(i: int, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -457,11 +409,3 @@ class _Infos(VectorEnv[Any, Any, Any]):
 
     def __init__(self, num_envs: int) -> None:
         self.num_envs = num_envs
-
-
-def _autoreset(mode: str | AutoresetMode) -> AutoresetMode:
-    try:
-        return AutoresetMode(mode)
-    except ValueError:
-        known = [known.value for known in AutoresetMode]
-        raise ConfigError(f"no autoreset mode {mode!r}{did_you_mean(str(mode), known)}") from None
