@@ -17,7 +17,7 @@ pytest.importorskip("verl", reason="verl is not installed: pip install 'llmi-env
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from llmi_env.errors import ConfigError, WorldError
-from trainers.verl.cpu.generation import Params
+from trainers.verl.cpu.generation import Decoder, Params
 from trainers.verl.cpu.rollout import HFServer
 from trainers.verl.tiny import make_tiny
 
@@ -227,15 +227,17 @@ def test_weights_of_another_model_are_refused(folder: Path, model: Any) -> None:
         asyncio.run(_server(folder).load_weights(weights, 1))
 
 
-def test_place_holders_and_padding_are_never_drawn(folder: Path, model: Any) -> None:
-    server = _server(folder, model)
-    (free,) = _generate(server, PROMPTS[:1], ignore_eos=True)
-    server.decoder._hidden = (free.token_ids[0],)
-    (hidden,) = _generate(_server_again := server, PROMPTS[:1] * 1, ignore_eos=True, seed=1)
-    assert free.token_ids[0] not in hidden.token_ids
-    expected = _trainer_logprobs(model, PROMPTS[0], hidden.token_ids, 1.0)
-    assert torch.allclose(torch.tensor(hidden.log_probs), expected, atol=1e-4)
-    assert _server_again is server
+def test_hidden_tokens_are_never_drawn_and_logprobs_stay_the_trainers(folder: Path, model: Any) -> None:
+    async def generate(hidden: Sequence[int]) -> Any:
+        decoder = Decoder(model, None, vocab=1000, hidden=hidden)  # of 1024 that the model knows
+        return await decoder.generate(PROMPTS[0], Params(max_tokens=40, seed=1))
+
+    first = asyncio.run(generate(())).tokens[0]
+    output = asyncio.run(generate((first,)))
+    assert first not in output.tokens
+    assert max(output.tokens) < 1000
+    expected = _trainer_logprobs(model, PROMPTS[0], output.tokens, 1.0)
+    assert torch.allclose(torch.tensor(output.logprobs), expected, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------------- vision and language
