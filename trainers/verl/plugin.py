@@ -1,8 +1,8 @@
 """What verl imports of ours, in every process it starts: our advantage estimator, and on a CPU all that verl lacks there.
 
-verl takes plugins in three ways, and all three end here: `VERL_USE_EXTERNAL_MODULES=trainers.verl.plugin` (at `import verl`; a failure is
-loud), `actor_rollout_ref.model.external_lib=trainers.verl.plugin` (where a model is configured), and the entry-point group `verl.plugins`
-(at `import verl`, a failure is swallowed: so whoever launches verl calls `check_version` itself).
+verl is told by `VERL_USE_EXTERNAL_MODULES=trainers.verl.plugin` (read at `import verl`) and by
+`actor_rollout_ref.model.external_lib=trainers.verl.plugin` (where a model is configured); a failure is loud in both. Its third way, the
+entry-point group `verl.plugins`, is left alone: failures are swallowed there, and every other program that imports verl would import us.
 """
 
 from __future__ import annotations
