@@ -182,7 +182,7 @@ class TestRewardTerms:
         {"reward": 3},
         {"world": 3},
     ],
-    ids=str,
+    ids=["tool", "named tool", "judge", "reward term", "reward", "world"],
 )
 def test_objects_of_the_wrong_kind(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
