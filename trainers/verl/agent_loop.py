@@ -134,7 +134,9 @@ class _Common:
             return ServerPolicy(servers, self.tokenizer(tokenizer), params, shows)
         if self._eyes is None:
             self._eyes = Eyes(processor)
-        return SeeingServerPolicy(servers, self.tokenizer(tokenizer), params, shows, self._eyes)
+        # The CPU's server never samples a placeholder.
+        forbid = self.recipe.device != "cpu"
+        return SeeingServerPolicy(servers, self.tokenizer(tokenizer), params, shows, self._eyes, forbid)
 
     def keep(self, rollout: Rollout, split: str, step: int, index: int, sample: int) -> None:
         """Store a document until its step ends."""

@@ -103,13 +103,21 @@ class SeeingServerPolicy(ServerPolicy):
     Args:
         servers, tokenizer, params, shows: as for `ServerPolicy`.
         eyes: the model's processor.
+        forbid: ask the servers not to sample placeholders; needless where they never do.
     """
 
     def __init__(
-        self, servers: Generate, tokenizer: Tokenizer, params: dict[str, Any], shows: bool, eyes: Eyes
+        self,
+        servers: Generate,
+        tokenizer: Tokenizer,
+        params: dict[str, Any],
+        shows: bool,
+        eyes: Eyes,
+        forbid: bool = True,
     ) -> None:
         # A placeholder that the policy wrote itself would have no features.
-        super().__init__(servers, tokenizer, {**params, "logit_bias": {eyes.placeholder: -100.0}}, shows)
+        bias = {"logit_bias": {eyes.placeholder: -100.0}} if forbid else {}
+        super().__init__(servers, tokenizer, {**params, **bias}, shows)
         self._eyes = eyes
 
     def see_prompt(self, messages: Sequence[Mapping[str, Any]], pictures: Sequence[Picture]) -> SeenPrompt:
