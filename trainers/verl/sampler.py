@@ -25,6 +25,7 @@ from llmi_env.errors import ConfigError, TrainingError
 from trainers.verl.data import SOURCE
 
 _log = logging.getLogger(__name__)
+_POLL = 0.2  # seconds between two looks at who is finished; verl's 2.0 are half of a small model's step
 
 
 class ScoredReplayBuffer(ReplayBuffer):  # type: ignore[misc]
@@ -37,7 +38,7 @@ class ScoredReplayBuffer(ReplayBuffer):  # type: ignore[misc]
     """
 
     def __init__(self, *, sampler_kwargs: Mapping[str, int], **verls: Any) -> None:
-        super().__init__(sampler_kwargs=sampler_kwargs, **verls)
+        super().__init__(**{"poll_interval": _POLL, **verls}, sampler_kwargs=sampler_kwargs)
         if self.trainer_mode != "sync":
             raise ConfigError(
                 f"trainer.v1.trainer_mode={self.trainer_mode!r}: documents without a score are handled in mode 'sync' only"
