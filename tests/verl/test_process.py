@@ -92,8 +92,9 @@ def test_everything_ends_with_the_block(tmp_path: Path, monkeypatch: pytest.Monk
         time.sleep(0.05)
 
 
-def test_ctrl_c_reaches_us_alone(tmp_path: Path) -> None:
-    """verl has a session of its own: it is we who end it, in order."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_reaches_us_alone_and_verl_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """verl has a session of its own: it is we who end it; where we are killed, the system does."""
     log = tmp_path / "verl.log"
     command = program(
         tmp_path,
@@ -103,6 +104,7 @@ def test_ctrl_c_reaches_us_alone(tmp_path: Path) -> None:
             print("asked to end", flush=True)
             raise SystemExit(0)
         signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGTERM, end)
         print("up", flush=True)
         time.sleep(60)
         """,
@@ -123,7 +125,10 @@ def test_ctrl_c_reaches_us_alone(tmp_path: Path) -> None:
     )
     while not (log.exists() and "up" in log.read_text()):
         time.sleep(0.05)
-    os.killpg(started.pid, signal.SIGINT)
+    os.killpg(started.pid, number)
     said, _ = started.communicate(timeout=30)
-    assert said.strip() == "interrupted"
-    assert log.read_text().splitlines() == ["up", "asked to end"]
+    assert said.strip() == ("" if number == signal.SIGKILL else "interrupted")
+    deadline = time.monotonic() + 20
+    while log.read_text().splitlines() != ["up", "asked to end"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

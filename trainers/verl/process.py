@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from llmi_env.errors import TrainingError
 
@@ -38,6 +42,7 @@ class VerlProcess:
         self._environment = {**os.environ, **environment}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._before: Any = None
 
     def __enter__(self) -> VerlProcess:
         """Start it."""
@@ -50,7 +55,11 @@ class VerlProcess:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=_ends_with_its_parent(),
             )
+        # A scheduler's SIGTERM is a Ctrl-C: everything is ended in order, and the run can go on later.
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, _interrupt)
         return self
 
     def watch(self, news: Callable[[], None]) -> None:
@@ -71,6 +80,9 @@ class VerlProcess:
 
     def __exit__(self, *_: object) -> None:
         """End verl and everything of Ray's that it has started."""
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
         if self._process is not None and self._process.poll() is None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
                 _signal_group(self._process.pid, number)
@@ -102,6 +114,18 @@ class VerlProcess:
             except (psutil.Error, ProcessLookupError, PermissionError):
                 continue
         return [pid for pid in found if pid != os.getpid()]
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _ends_with_its_parent() -> Callable[[], None] | None:
+    """What a child does at its start so that it gets a SIGTERM when its parent is killed; Linux only."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _signal_group(pid: int, number: int) -> None:
