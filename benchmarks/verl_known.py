@@ -113,7 +113,9 @@ def main() -> None:
             # Four tasks make a step: as many rows as there are steps keep one epoch long.
             data = recipe(algorithm, model, tasks)
             run = folder / algorithm
-            VerlTrainer().train(load_recipe(data, changes), run, console=console)  # type: ignore[arg-type]
+            result = VerlTrainer().train(load_recipe(data, changes), run, console=console)  # type: ignore[arg-type]
+            if not result.finished:
+                raise SystemExit("interrupted: nothing is written")
             curves[algorithm] = read_metrics(run)
     text = report(curves)
     print(text)

@@ -73,7 +73,9 @@ def main() -> None:
         for turn, own in enumerate((True, False, False, True)):
             console.rule("our loop" if own else "verl's loop")
             run, begun = folder / f"run-{turn}", time.time()
-            VerlTrainer().train(load_recipe(recipe(own, model, scorer), changes), run, console=console)  # type: ignore[arg-type]
+            result = VerlTrainer().train(load_recipe(recipe(own, model, scorer), changes), run, console=console)  # type: ignore[arg-type]
+            if not result.finished:
+                raise SystemExit("interrupted: nothing is written")
             steps = [figures for _, figures in VerlLog(run / "verl.jsonl").news() if "timing_s/step" in figures]
             for part in PARTS:
                 seconds[own][part] += [figures[part] for figures in steps[1:]]

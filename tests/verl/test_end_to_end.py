@@ -61,3 +61,21 @@ def test_ppo_learns_a_critic(tmp_path: Path) -> None:
     rows = [row for row in read_metrics(run) if row["phase"] == "train"]
     assert len(rows) == 2
     assert all(math.isfinite(row["verl"]["critic/vf_loss"]) for row in rows)
+
+
+def test_pictures_reach_a_policy_that_sees(tmp_path: Path) -> None:
+    """A random Qwen2.5-VL whose vocabulary holds a whole call, so that it meets pictures by chance."""
+    from llmi_env.calls import Call
+    from trainers.verl.tiny import make_tiny
+
+    call = f"<imgen>{Call('search', 'a lighthouse', {'query': 'lighthouse'}).to_json()}</imgen>"
+    model = make_tiny(tmp_path / "model", kind="qwen2_5_vl", vocabulary=300, pieces=[call])
+    run = tmp_path / "run"
+    sizes = ("samples=8", "max_prompt_tokens=1024", "max_tokens=160", "micro_batch=32", "logprob_micro_batch=32")
+    train(run, "verl-tiny-grpo", f"model={model}", "env.feedback=image", *sizes)
+    rows = [row for row in read_metrics(run) if row["phase"] == "train"]
+    assert all(row["logprob_error"] < 1e-4 for row in rows)
+    ledgers = [rollout.ledger for rollout in rollouts_of(read_episodes(run, "train-*"))]
+    assert any(ledger.pictures for ledger in ledgers)
+    for ledger in ledgers:
+        ledger.check()
