@@ -111,8 +111,10 @@ def test_a_signal_reaches_us_alone_and_verl_ends_in_order(tmp_path: Path, number
     )
     runner = textwrap.dedent(
         f"""
+        import signal
         from pathlib import Path
         from trainers.verl.process import VerlProcess
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background begins with it ignored
         try:
             with VerlProcess({command!r}, {{}}, Path({str(log)!r})) as process:
                 process.watch(lambda: None)
