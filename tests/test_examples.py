@@ -19,6 +19,7 @@ from PIL import Image
 from llmi_env.testing import SimulatedTool
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
+from tests.processes import heed_interrupts
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -146,7 +147,7 @@ def test_ppo_prints_its_figures_and_draws_its_curve(tmp_path: Path) -> None:
 def test_ppo_draws_its_curve_when_it_is_interrupted(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     command = [sys.executable, EXAMPLES / "ppo_tokens.py", "--curve", tmp_path / "curve.png"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts) as running:
         assert running.stdout is not None
         for line in running.stdout:
             if line.startswith("steps"):

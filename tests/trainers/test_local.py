@@ -21,6 +21,7 @@ pytest.importorskip("peft")
 
 from llmi_env.errors import CheckpointError, ConfigError, LLMIError, TrainingError  # noqa: E402
 from llmi_env.store import read_episodes, read_metrics  # noqa: E402
+from tests.processes import heed_interrupts
 from trainers import local  # noqa: E402
 from trainers.checkpoint import newest_checkpoint  # noqa: E402
 from trainers.local import train  # noqa: E402
@@ -231,7 +232,9 @@ def test_interrupted_from_outside_it_goes_on(
         "result = train(load_recipe(Path(sys.argv[1])), Path(sys.argv[2])); print(result.summary())"
     )
     arguments = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(run)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     wait_for(run / "metrics.jsonl", '"step": 3', process)
     process.send_signal(end)
     said, _ = process.communicate(timeout=60)
