@@ -21,7 +21,7 @@ pytest.importorskip("peft")
 
 from llmi_env.errors import CheckpointError, ConfigError, LLMIError, TrainingError  # noqa: E402
 from llmi_env.store import read_episodes, read_metrics  # noqa: E402
-from tests.processes import heed_interrupts
+from tests.processes import heed_interrupts  # noqa: E402
 from trainers import local  # noqa: E402
 from trainers.checkpoint import newest_checkpoint  # noqa: E402
 from trainers.local import train  # noqa: E402
