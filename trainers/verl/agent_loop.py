@@ -32,9 +32,6 @@ from trainers.verl.recipe import VerlRecipe
 from trainers.verl.server_policy import SeeingServerPolicy, ServerPolicy
 from trainers.verl.vision import Eyes
 
-NAME = "llmi"
-"""Name of the loop in verl's configuration."""
-
 
 class LLMIAgentLoop(AgentLoopBase):
     """Writes, illustrates, judges and scores one document.

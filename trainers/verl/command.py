@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PLUGIN = "trainers.verl.plugin"
 """Module that every process of verl imports: the advantage estimator, and on the CPU what verl lacks there."""
 
+AGENT = "llmi"
+"""Name of our agent loop in verl's configuration."""
+
 _CPU_SLOTS = 16  # what Ray may place on this machine at once: its actors mostly wait, and two cores would let too few of them start
 
 
@@ -221,7 +224,7 @@ def _rollout(recipe: VerlRecipe, run_dir: Path) -> dict[str, Any]:
         f"{rollout}.val_kwargs.do_sample": recipe.eval_temperature > 0,
         f"{rollout}.val_kwargs.temperature": recipe.eval_temperature,
         f"{rollout}.agent.num_workers": recipe.workers,
-        f"{rollout}.agent.default_agent_loop": "llmi",
+        f"{rollout}.agent.default_agent_loop": AGENT,
         f"{rollout}.agent.agent_loop_config_path": run_dir / "agent.yaml",
         "reward.num_workers": 1,  # the agent loop brings the reward: this one has nothing to do
         "trainer.v1.sampler.custom_sampler.path": "pkg://trainers.verl.sampler",

@@ -36,6 +36,7 @@ from trainers.protocol import TrainResult
 from trainers.recipe import check_unchanged
 from trainers.run_folder import RunLog, stored_evaluation
 from trainers.verl import episodes
+from trainers.verl.command import AGENT
 from trainers.verl.data import write_rows
 from trainers.verl.plugin import check_version
 from trainers.verl.process import VerlProcess
@@ -90,7 +91,7 @@ class VerlTrainer:
             check(recipe, run_dir, model_path)
             _write_data(recipe, run_dir, model_path, tasks)
             episodes.drop_parts(run_dir)
-            loop = {"name": "llmi", "_target_": "trainers.verl.agent_loop.LLMIAgentLoop", "run_dir": str(run_dir)}
+            loop = {"name": AGENT, "_target_": "trainers.verl.agent_loop.LLMIAgentLoop", "run_dir": str(run_dir)}
             (run_dir / "agent.yaml").write_text(yaml.safe_dump([loop]), encoding="utf-8")
             watcher = _Watcher(recipe, run_dir, done, display)
             display.phase("starting verl and Ray (a minute or two), then training", recipe.steps)
