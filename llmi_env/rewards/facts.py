@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from PIL import Image
 
 from llmi_env.document import Document, Figure, Picture
+from llmi_env.errors import ConfigError
 from llmi_env.rewards.rules import AT_LEAST_ONE, FREE, NONE_ALLOWED, wanted_code
 from llmi_env.task import Task
 
@@ -83,6 +85,22 @@ class Facts:
             has_text=bool(document.text.strip()),
             budget=max(needed, wanted) if wanted not in (FREE, AT_LEAST_ONE, NONE_ALLOWED) else needed + _SPARE_CALLS,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Facts:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: a count is missing or unknown: the data were written by another version.
+        """
+        names = {field.name for field in fields(cls)}
+        if names != set(data):
+            raise ConfigError(f"facts of another version: they differ in {', '.join(sorted(names ^ set(data)))}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
     def as_counts(self) -> dict[str, int]:
         """The counts alone, for a report."""

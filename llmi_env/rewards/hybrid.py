@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +159,36 @@ class HybridReward:
             versions: of judge and prompts, for the report.
         """
         facts = Facts.of(document, task)
+        scores = {name: partial(term.of, document, task) for name, term in self._own.items()}
+        return self._score(facts, task, judgments or {}, versions or {}, scores)
+
+    def score_facts(
+        self, facts: Facts, task: Task, judgments: Judgments | None = None, versions: Mapping[str, str] | None = None
+    ) -> RewardReport:
+        """The same for a document of which only the facts are at hand, e.g. those of a stored report.
+
+        Terms of the caller's need the document itself and have no score here.
+        """
+
+        def absent() -> float:
+            raise ValueError("needs the document, of which only the facts are at hand")
+
+        return self._score(facts, task, judgments or {}, versions or {}, dict.fromkeys(self._own, absent))
+
+    def _score(
+        self,
+        facts: Facts,
+        task: Task,
+        judgments: Judgments,
+        versions: Mapping[str, str],
+        own: Mapping[str, Callable[[], float]],
+    ) -> RewardReport:
         raw: dict[str, float] = {}
         said: dict[str, str] = {}
         missing: dict[str, str] = {}
         for name in (term for term in self.spec.terms if term not in self._rules):
             case = self._special(name, facts)
-            judgment = (judgments or {}).get(name)
+            judgment = judgments.get(name)
             if case is not None:
                 raw[name], said[name] = case.score, f"fixed: {case.when.replace('_', ' ')}"
             elif isinstance(judgment, Scored):
@@ -175,13 +201,16 @@ class HybridReward:
                 missing[name] = f"needs {self.spec.counting.free_choice}, which has no score"
             else:
                 raw[name], said[name] = ruled, "rule"
-        for name, term in self._own.items():
+        for name, score in own.items():
             try:
-                raw[name], said[name] = term.of(document, task), "rule of the caller's"
+                raw[name], said[name] = score(), "rule of the caller's"
             except Exception as error:
                 # A term that fails says nothing about the document: no score, not a low one.
                 missing[name] = f"{type(error).__name__}: {error}"
-        return self._report(facts, raw, said, missing, versions or {})
+        judges = sorted({given.judge for given in judgments.values() if isinstance(given, Scored) and given.judge})
+        told = {**({"judges": ", ".join(judges)} if judges else {}), **versions}
+        report = self._report(facts, raw, said, missing, told)
+        return replace(report, judgments=dict(judgments), facts=facts.to_json())
 
     # ---------------------------------------------------------------------------------------------------------- inside
 

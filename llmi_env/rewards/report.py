@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from llmi_env.world.protocol import Judgment, Scored, Unscored
+
 
 @dataclass(frozen=True)
 class TermReport:
@@ -36,6 +38,8 @@ class RewardReport:
         unscored: why there is no total; empty where there is one.
         versions: of the reward, and of judge and prompts where they are known.
         counts: calls, pictures and faults.
+        judgments: what the judges said, whether or not the total needed it: another reward can be computed from them.
+        facts: what the rules saw of the document (`Facts.to_json`), for the same purpose.
     """
 
     total: float | None
@@ -43,6 +47,8 @@ class RewardReport:
     unscored: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    judgments: Mapping[str, Judgment] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def scored(self) -> bool:
@@ -62,6 +68,8 @@ class RewardReport:
             "unscored": list(self.unscored),
             "versions": dict(self.versions),
             "counts": dict(self.counts),
+            "judgments": {term: asdict(judgment) for term, judgment in self.judgments.items()},
+            "facts": dict(self.facts),
         }
 
     @classmethod
@@ -73,4 +81,10 @@ class RewardReport:
             unscored=tuple(data["unscored"]),
             versions=dict(data["versions"]),
             counts=dict(data["counts"]),
+            judgments={term: _judgment(given) for term, given in data.get("judgments", {}).items()},
+            facts=dict(data.get("facts", {})),
         )
+
+
+def _judgment(data: Mapping[str, Any]) -> Judgment:
+    return Unscored(data["reason"]) if "reason" in data else Scored(**{**data, "votes": tuple(data["votes"])})

@@ -17,16 +17,26 @@ from llmi_env.task import Task
 
 @dataclass(frozen=True)
 class Scored:
-    """A judge's score, 1 (worst) to 5 (best), quantised to 0.01 so that batching cannot move a reward."""
+    """A judge's score, quantised to 0.01 so that batching cannot move a reward.
+
+    Attributes:
+        score: 1 (worst) to 5 (best).
+        rationale: the judge's reasons.
+        judge: who gave it: judge, model and version of the prompt in one string.
+        votes: the single scores that it is the average of, where a judge was asked several times or several were asked.
+    """
 
     score: float
     rationale: str = ""
+    judge: str = ""
+    votes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         # Numbers of NumPy and torch too: judges compute with them.
         if isinstance(self.score, bool | str) or not 1.0 <= (score := float(self.score)) <= 5.0:
             raise ValueError(f"a judge's score lies in 1..5, not {self.score!r}")
         object.__setattr__(self, "score", round(score, 2))
+        object.__setattr__(self, "votes", tuple(round(float(vote), 2) for vote in self.votes))
 
 
 @dataclass(frozen=True)

@@ -288,17 +288,23 @@ class JudgmentMessage(_Message):
 
     score: float | None
     text: str
+    judge: str = ""
+    votes: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, judgment: Judgment) -> JudgmentMessage:
         """Encode."""
         if isinstance(judgment, Scored):
-            return cls(score=judgment.score, text=pack(judgment.rationale))
+            return cls(
+                score=judgment.score, text=pack(judgment.rationale), judge=pack(judgment.judge), votes=judgment.votes
+            )
         return cls(score=None, text=pack(judgment.reason))
 
     def value(self) -> Judgment:
         """Decode."""
-        return Unscored(unpack(self.text)) if self.score is None else Scored(self.score, unpack(self.text))
+        if self.score is None:
+            return Unscored(unpack(self.text))
+        return Scored(self.score, unpack(self.text), unpack(self.judge), self.votes)
 
 
 class RunRequest(_Message):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llmi_env.document import Document, Figure, Text
 from llmi_env.errors import ConfigError
 from llmi_env.rewards import HybridReward, Preset, RewardReport, preset_names
+from llmi_env.rewards.facts import Facts
 from llmi_env.task import Task
 from llmi_env.world.protocol import Scored, Unscored
 from tests.rewards.making import JUDGED, document, figure, flat, judged, picture
@@ -236,7 +237,10 @@ def test_every_reward_lies_in_the_unit_interval_and_survives_json(
         assert report.total is None or 0 <= report.total <= 1
         assert (report.total is None) == bool(report.unscored)
         assert all(0 <= value <= 1 for value in report.values.values())
-        assert RewardReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+        stored = RewardReport.from_json(json.loads(json.dumps(report.to_json())))
+        assert stored == report
+        again = HybridReward.preset(name).score_facts(Facts.from_json(stored.facts), task, stored.judgments)
+        assert (again.total, again.terms) == (report.total, report.terms)
         assert pickle.loads(pickle.dumps(report)) == report
         assert report.versions["judge"] == "test/1"
 
