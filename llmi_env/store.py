@@ -42,7 +42,7 @@ def write_episodes(run: Path, name: str, rollouts: Sequence[Rollout], **columns:
         run: the run folder.
         name: of the file, e.g. `train-00003`.
         rollouts: at least one.
-        **columns: further columns with one value for all rows, e.g. `step=3, phase="train"`.
+        **columns: further columns: one value for all rows, e.g. `step=3, phase="train"`, or a list with one for each.
 
     Raises:
         MissingExtra: `pyarrow` is not installed.
@@ -51,8 +51,11 @@ def write_episodes(run: Path, name: str, rollouts: Sequence[Rollout], **columns:
     parquet = require("pyarrow.parquet", "keeping episodes", "train")
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [{**columns, **_row(rollout)} for rollout in rollouts]
-    schema = _schema(arrow, columns)
+    lists = {key: value if isinstance(value, list) else [value] * len(rollouts) for key, value in columns.items()}
+    rows = [
+        {**{key: values[at] for key, values in lists.items()}, **_row(rollout)} for at, rollout in enumerate(rollouts)
+    ]
+    schema = _schema(arrow, {key: values[0] for key, values in lists.items()})
     table = arrow.Table.from_pylist(rows, schema=schema)
     path = folder / f"{name}.parquet"
     part = path.with_suffix(f".part-{os.getpid()}")

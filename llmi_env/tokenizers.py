@@ -253,22 +253,14 @@ class HFTokenizer:
 
     Args:
         tokenizer: a `PreTrainedTokenizerBase`.
-        eos_ids: ids that end a document; by default its eos token and `<|im_end|>` where it has one.
+        eos_ids: ids that end a document; by default all that an inference server would stop at (`end_ids`).
     """
 
     def __init__(self, tokenizer: Any, eos_ids: Sequence[int] | None = None) -> None:
         self.hf = tokenizer
-        if eos_ids is None:
-            found = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
-            unknown = getattr(tokenizer, "unk_token_id", None)
-            eos_ids = sorted(
-                i
-                for i in found
-                if (isinstance(i, int) and i != unknown) or (i == tokenizer.eos_token_id and i is not None)
-            )
-        if not eos_ids:
+        self._eos_ids = end_ids(tokenizer) if eos_ids is None else frozenset(eos_ids)
+        if not self._eos_ids:
             raise ConfigError("the tokenizer has no eos token, so no document could end: pass eos_ids")
-        self._eos_ids = frozenset(eos_ids)
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         self._spellings = frozenset(tokenizer.all_special_tokens) | {str(token) for token in added if token.special}
         self._pieces = _byte_pieces(tokenizer)
@@ -327,6 +319,26 @@ class HFTokenizer:
                 )
             ids += [*self.hf.encode(before, add_special_tokens=False), *self.encode(content)]
         return [int(token) for token in (*ids, *self.hf.encode(rest, add_special_tokens=False))]
+
+
+def end_ids(tokenizer: Any) -> frozenset[int]:
+    """Tokens that end a document: the tokenizer's eos, `<|im_end|>` where it is one token, and those of the model's generation configuration.
+
+    Inference servers stop at all of these. A rollout that knew fewer would ask for more where the document is over.
+
+    Args:
+        tokenizer: a `PreTrainedTokenizerBase`; the configuration is looked up where it was loaded from, without asking the hub.
+    """
+    found: set[Any] = {tokenizer.convert_tokens_to_ids("<|im_end|>")} - {getattr(tokenizer, "unk_token_id", None)}
+    found.add(tokenizer.eos_token_id)
+    if name := getattr(tokenizer, "name_or_path", ""):
+        transformers = require("transformers", "a Hugging Face tokenizer", "offline")
+        try:
+            configured = transformers.GenerationConfig.from_pretrained(name, local_files_only=True).eos_token_id
+        except (OSError, ValueError):  # the model has none
+            configured = None
+        found |= set(configured) if isinstance(configured, list) else {configured}
+    return frozenset(token for token in found if isinstance(token, int) and token >= 0)
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,6 +216,12 @@ class TestByteLevelBPE:
     def test_without_eos_no_document_could_end(self, bpe: Any) -> None:
         with pytest.raises(ConfigError, match="eos"):
             HFTokenizer(bpe, eos_ids=[])
+
+    def test_what_the_model_s_generation_stops_at_ends_a_document(self, bpe: Any, tmp_path: Path) -> None:
+        bpe.save_pretrained(tmp_path)
+        (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, bpe.eos_token_id]}))
+        assert {7, bpe.eos_token_id} <= HFTokenizer.load(str(tmp_path)).eos_ids
+        assert 7 not in HFTokenizer(bpe).eos_ids
 
 
 class TestOtherVocabularies:

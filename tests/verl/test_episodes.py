@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from llmi_env.policies.scripted import ScriptedPolicy
 from llmi_env.prompting import messages
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout, run_rollouts
-from llmi_env.store import read_episodes, rollouts_of, write_episodes
+from llmi_env.store import read_episodes, rollouts_of
 from llmi_env.task import Task
 from llmi_env.tokenizers import ByteTokenizer
 from llmi_env.world.in_process import InProcessWorld
@@ -20,8 +21,6 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'll
 
 @pytest.fixture
 def rollouts(world: InProcessWorld, tasks: list[Task]) -> list[Rollout]:
-    import asyncio
-
     work = run_rollouts(
         ScriptedPolicy("Short."), world, HybridReward.preset("llmi"), tasks[:2], samples=2, max_tokens=50
     )
@@ -29,10 +28,14 @@ def rollouts(world: InProcessWorld, tasks: list[Task]) -> list[Rollout]:
 
 
 def keep(run: Path, rollouts: list[Rollout], split: str, step: int) -> None:
-    (run / "episodes" / episodes.PARTS).mkdir(parents=True, exist_ok=True)
-    for number, rollout in reversed(list(enumerate(rollouts))):
-        index, sample = 40 + number // 2, number % 2
-        write_episodes(run, episodes.part_name(split, step, index, sample), [rollout], phase=split, step=step)
+    async def all_at_once() -> None:
+        keeper = episodes.Keeper(run)
+        numbered = reversed(list(enumerate(rollouts)))
+        await asyncio.gather(
+            *(keeper.keep(episodes.Kept(r, split, step, 40 + number // 2, number % 2)) for number, r in numbered)
+        )
+
+    asyncio.run(all_at_once())
 
 
 def test_documents_of_a_step_are_joined_in_order(tmp_path: Path, rollouts: list[Rollout]) -> None:
@@ -40,8 +43,9 @@ def test_documents_of_a_step_are_joined_in_order(tmp_path: Path, rollouts: list[
     keep(tmp_path, rollouts[:1], "train", 4)
     joined = episodes.join_parts(tmp_path, "train", 3, "train-00003", "train")
     assert [(r.task.id, r.group) for r in joined] == [("owls", 0), ("owls", 0), ("bees", 1), ("bees", 1)]
+    assert [r.seed for r in joined] == [r.seed for r in rollouts]
     assert rollouts_of(read_episodes(tmp_path, "train-*")) == joined
-    assert len(list((tmp_path / "episodes" / episodes.PARTS).glob("*"))) == 1
+    assert len(list((tmp_path / "episodes" / episodes.PARTS).glob("*"))) == 1  # of the step that goes on
     episodes.drop_parts(tmp_path)
     assert list((tmp_path / "episodes" / episodes.PARTS).glob("*")) == []
     assert episodes.join_parts(tmp_path, "train", 5, "train-00005", "train") == []
@@ -81,3 +85,14 @@ def test_prompts_are_those_of_every_other_face(tmp_path: Path, tasks: list[Task]
     assert rows[0]["prompt"] == messages(tasks[0], BUILTIN, "compact")
     with pytest.raises(ConfigError, match="raise max_prompt_tokens"):
         write_rows(path, tasks, "train", BUILTIN, "compact", ByteTokenizer(), 20)
+
+
+def test_a_full_disk_is_told_to_each_document(
+    tmp_path: Path, rollouts: list[Rollout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(episodes, "write_episodes", full)
+    with pytest.raises(OSError, match="No space left"):
+        keep(tmp_path, rollouts, "train", 3)

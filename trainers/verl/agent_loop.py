@@ -1,13 +1,12 @@
 """Our episode as verl's agent loop: the same rollout, World and reward as everywhere, and a ledger from which verl gets its tensors.
 
 verl makes one `LLMIAgentLoop` for each document. What documents have in common (recipe, tasks, World, reward) is opened once in a worker
-process, by the run folder that the agent configuration names. A finished document is kept as a small parquet file under `episodes/parts/`;
-the launcher joins the files of a step. A document without a score is no output at all (`[]`), so that it is in neither batch nor group.
+process, by the run folder that the agent configuration names. A finished document is kept under `episodes/parts/`; the launcher joins
+the files of a step. A document without a score is no output at all (`[]`), so that it is in neither batch nor group.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from functools import lru_cache
 from pathlib import Path
@@ -20,14 +19,13 @@ from llmi_env.ledger_export import to_verl
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout, run_rollouts
-from llmi_env.store import write_episodes
 from llmi_env.task_sets import TaskSet, load_tasks
 from llmi_env.tokenizers import HFTokenizer
 from llmi_env.world import connect
 from llmi_env.world.protocol import World
 from llmi_env.world_source import tool_specs
 from trainers.recipe import load_recipe
-from trainers.verl.episodes import PARTS, part_name
+from trainers.verl.episodes import Keeper, Kept
 from trainers.verl.recipe import VerlRecipe
 from trainers.verl.server_policy import SeeingServerPolicy, ServerPolicy
 from trainers.verl.vision import Eyes
@@ -72,7 +70,7 @@ class LLMIAgentLoop(AgentLoopBase):
             feedback=recipe.env.feedback,
         )
         (rollout,) = batch.rollouts
-        await asyncio.to_thread(common.keep, rollout, split, step, int(about["index"]), sample)
+        await common.keeper.keep(Kept(rollout, split, step, int(about["index"]), sample))
         if rollout.reward is None:
             return []
         times = rollout.times
@@ -110,7 +108,7 @@ class _Common:
         self._tasks: dict[str, TaskSet] = {}
         self._tokenizer: HFTokenizer | None = None
         self._eyes: Eyes | None = None
-        (self._run_dir / "episodes" / PARTS).mkdir(parents=True, exist_ok=True)
+        self.keeper = Keeper(self._run_dir)
 
     def tasks(self, split: str) -> TaskSet:
         """The tasks of training or evaluation."""
@@ -134,10 +132,6 @@ class _Common:
         # The CPU's server never samples a placeholder.
         forbid = self.recipe.device != "cpu"
         return SeeingServerPolicy(servers, self.tokenizer(tokenizer), params, shows, self._eyes, forbid)
-
-    def keep(self, rollout: Rollout, split: str, step: int, index: int, sample: int) -> None:
-        """Store a document until its step ends."""
-        write_episodes(self._run_dir, part_name(split, step, index, sample), [rollout], phase=split, step=step)
 
 
 @lru_cache(maxsize=1)

@@ -1,14 +1,16 @@
 """What verl's workers leave in a run folder, as the metrics and episode files that every trainer of ours writes.
 
-Workers keep each document in a file of its own, verl writes a line of metrics for each step. Once the line is there, the step's documents are
+Workers keep each document before verl gets it, verl writes a line of metrics for each step. Once the line is there, the step's documents are
 joined into one file, and the figures are computed from them in the same way as for the local trainer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,76 @@ PARTS = "parts"
 """Folder under `episodes` of documents whose step has not ended."""
 
 
-def part_name(split: str, step: int, index: int, sample: int) -> str:
-    """Name of one document's file: number of the task in its split and of the sample."""
-    return f"{PARTS}/{split}-{step:05d}-{index:06d}-{sample:03d}"
+@dataclass(frozen=True)
+class Kept:
+    """One document with its place: step, number of the task in its split, and of the sample."""
+
+    rollout: Rollout
+    split: str
+    step: int
+    index: int
+    sample: int
+
+
+class Keeper:
+    """Keeps the documents of one worker process until their step ends.
+
+    A file takes milliseconds, many documents end together: what comes while a file is being written shares the next one.
+
+    Args:
+        run_dir: the run folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._waiting: list[tuple[Kept, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        (run_dir / FOLDER / PARTS).mkdir(parents=True, exist_ok=True)
+
+    async def keep(self, document: Kept) -> None:
+        """Return when the document is on disk.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((document, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+        await done
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(keep_parts, self._run_dir, [document for document, _ in taken])
+            except Exception as error:
+                for _, done in taken:
+                    if not done.done():
+                        done.set_exception(error)
+            for _, done in taken:
+                if not done.done():
+                    done.set_result(None)
+
+
+def keep_parts(run_dir: Path, documents: Sequence[Kept]) -> None:
+    """Write documents, those of one split and step in a file of their own."""
+    steps: dict[tuple[str, int], list[Kept]] = {}
+    for document in documents:
+        steps.setdefault((document.split, document.step), []).append(document)
+    for (split, step), members in steps.items():
+        rollouts = [replace(member.rollout, group=member.index) for member in members]
+        name = f"{PARTS}/{split}-{step:05d}-{uuid.uuid4().hex}"
+        write_episodes(run_dir, name, rollouts, sample=[member.sample for member in members])
 
 
 def join_parts(run_dir: Path, split: str, step: int, name: str, phase: str) -> list[Rollout]:
     """Join the documents of a step into `episodes/NAME.parquet`; returns them in order of task and sample."""
     paths = sorted((run_dir / FOLDER / PARTS).glob(f"{split}-{step:05d}-*.parquet"))
-    groups: dict[str, int] = {}
-    rollouts: list[Rollout] = []
-    for path in paths:
-        index = path.stem.split("-")[2]
-        group = groups.setdefault(index, len(groups))
-        rollouts += [replace(rollout, group=group) for _, rollout in read_episodes(path)]
+    kept = [(rollout.group, columns["sample"], rollout) for path in paths for columns, rollout in read_episodes(path)]
+    kept.sort(key=lambda entry: entry[:2])
+    groups = {index: number for number, index in enumerate(dict.fromkeys(index for index, _, _ in kept))}
+    rollouts = [replace(rollout, group=groups[index]) for index, _, rollout in kept]
     if rollouts:
         write_episodes(run_dir, name, rollouts, phase=phase, step=step)
     for path in paths:

@@ -18,6 +18,7 @@ from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
 
 from llmi_env.errors import ConfigError, WorldError
+from llmi_env.tokenizers import end_ids
 from trainers.verl.cpu.generation import Decoder, Params
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class HFServer:
         maker = AutoModelForImageTextToText if reads_pictures else AutoModelForCausalLM
         self.tokenizer = AutoTokenizer.from_pretrained(model_path, **trust)
         self._pictures = AutoProcessor.from_pretrained(model_path, **trust).image_processor if reads_pictures else None
-        self._end_ids = end_ids(model_path, self.tokenizer, trust)
+        self._end_ids = end_ids(self.tokenizer)
         tokens = (getattr(config, f"{kind}_token_id", None) for kind in ("image", "video"))
         self.decoder = Decoder(
             maker.from_config(config, **trust).float().eval(),
@@ -193,22 +194,6 @@ class HFServer:
                 "the policy reads no pictures: take a vision-language model, or feedback without pictures"
             )
         return dict(self._pictures(images=list(images), return_tensors="pt"))
-
-
-def end_ids(model_path: str, tokenizer: Any, trust: Mapping[str, Any]) -> frozenset[int]:
-    """Tokens that end a document: of the generation configuration, of the tokenizer, and `<|im_end|>` where it is one token.
-
-    Some tokenizers name the end of the text and not that of a turn.
-    """
-    from transformers import GenerationConfig
-
-    found = {tokenizer.eos_token_id, tokenizer.get_vocab().get("<|im_end|>")}
-    try:
-        configured = GenerationConfig.from_pretrained(model_path, **trust).eos_token_id
-    except OSError:  # the model has none
-        configured = None
-    found |= set(configured) if isinstance(configured, list) else {configured}
-    return frozenset(token for token in found if token is not None)
 
 
 def _actor_name(replica: int, suffix: str = "") -> str:
