@@ -88,7 +88,7 @@ class TRLTrainer:
             raise ConfigError(f"{run_dir} holds {'no run to resume' if resume else 'a run already: --resume goes on'}")
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-        reward, tools = HybridReward.preset(recipe.env.reward), tool_specs(recipe.env.services)
+        reward, tools = HybridReward.load(recipe.env.reward), tool_specs(recipe.env.services)
         tasks = interleaved(load_tasks(recipe.env.tasks).for_tools(tools), recipe.seed)
         by_question = {task.question: task for task in tasks}
         model, tokenizer = load_model(_tiny(run_dir) if recipe.model == "tiny" else recipe.model, trainable=True)

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from llmi_env.episode import Limits
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.prompting import PromptStyle
+from llmi_env.rewards.preset import is_path
 from llmi_env.world.config import WorldConfig
 
 ActionMode = Literal["token", "chunk", "call", "document"]
@@ -112,7 +113,7 @@ class EnvConfig(BaseModel):
     """What a World started from here is made of; a World behind a URL has its own."""
 
     reward: str = "llmi"
-    """Reward preset."""
+    """Reward preset: one that ships by its name, or the path of a YAML file of your own."""
 
     unscored: OnUnscored = "retry_then_truncate"
     """A document without a score: judge once more and then truncate with reward 0, `raise` an error, or give `nan`."""
@@ -126,6 +127,12 @@ class EnvConfig(BaseModel):
             moved["services"] = moved.pop("world")
             return moved
         return data
+
+    @field_validator("reward")
+    @classmethod
+    def _whole_path(cls, reward: str) -> str:
+        # A run's configuration is read by other processes too, in folders of their own.
+        return str(Path(reward).expanduser().absolute()) if is_path(reward) else reward
 
     @field_validator("world")
     @classmethod

@@ -95,7 +95,7 @@ class Setting:
         source.check_extras()
         # Specs alone say what a World elsewhere has, and take the place of what the configuration says.
         at_hand = {**specs, **{name: tool.spec for name, tool in objects.items()}} if specs else source.tools
-        scorer = reward if isinstance(reward, HybridReward) else HybridReward.preset(resolved.reward)
+        scorer = reward if isinstance(reward, HybridReward) else HybridReward.load(resolved.reward)
         if (
             isinstance(where, str)
             and "://" not in where

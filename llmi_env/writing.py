@@ -75,7 +75,7 @@ async def _write(
         batch = await run_rollouts(
             policy,
             world,
-            HybridReward.preset(config.reward),
+            HybridReward.load(config.reward),
             [task],
             seed=seed,
             max_tokens=max_tokens,

@@ -86,7 +86,7 @@ def _look_up(recipe: Recipe) -> _Named:
     resolve_policy(recipe.model)
     tools = tool_specs(recipe.env.services)
     return _Named(
-        HybridReward.preset(recipe.env.reward),
+        HybridReward.load(recipe.env.reward),
         list(load_tasks(recipe.env.tasks).for_tools(tools)),
         pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed),
     )

@@ -27,7 +27,8 @@ from typing import Any
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.rewards.facts import Facts
-from llmi_env.rewards.preset import RULE_TERMS, Preset, SpecialCase
+from llmi_env.rewards.own_terms import load_term
+from llmi_env.rewards.preset import RULE_TERMS, Preset, SpecialCase, TermSpec, is_path
 from llmi_env.rewards.report import RewardReport, TermReport
 from llmi_env.rewards.reward_term import RewardTerm
 from llmi_env.rewards.rules import (
@@ -55,7 +56,8 @@ class HybridReward:
         own: terms of the caller's, computed from the document; the preset's keep what their weights leave.
 
     Raises:
-        ConfigError: a term of the caller's that the preset has already, or weights of more than 1 together.
+        ConfigError: a term of the caller's that the preset has already, weights of more than 1 together, or a term that the preset
+            names by `use` and that cannot be found or called.
 
     >>> HybridReward.preset("paper").combine({"image_count": 1, "text_quality": 3, "call_quality": 5,
     ...     "image_quality": 5, "task_relevance": 5, "text_image_relevance": 5})
@@ -66,10 +68,20 @@ class HybridReward:
         names = [term.name for term in own]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(f"reward terms given twice: {', '.join(sorted(twice))}")
-        self.spec = preset.joined({term.name: term.weight for term in own})
-        self.exact = exact
-        self._own = {term.name: term for term in own}
+        self.spec = preset.joined({term.name: TermSpec(weight=term.weight, gates=term.gates) for term in own})
+        self.exact = exact or preset.counting.exact
+        named = {name: load_term(name, term) for name, term in preset.terms.items() if term.use is not None}
+        self._own = named | {term.name: term for term in own}
         self._rules = frozenset((*RULE_TERMS, *self._own))
+
+    @classmethod
+    def load(cls, source: str | Path, *, exact: bool = False) -> HybridReward:
+        """The reward that a configuration names: a preset that ships, or the path of a YAML file (`.yaml`, `.yml`, or with a `/`).
+
+        Raises:
+            ConfigError: there is no such preset or file, it holds no preset, or a term of the user's in it cannot be used.
+        """
+        return cls.from_file(source, exact=exact) if is_path(source) else cls.preset(str(source), exact=exact)
 
     @classmethod
     def preset(cls, name: str, *, exact: bool = False) -> HybridReward:
@@ -91,8 +103,24 @@ class HybridReward:
 
     def reweighted(self, **weights: float) -> HybridReward:
         """The same reward with other weights for some terms (0 switches one off), scaled so that all add up to 1."""
+        return self._with(self.spec.reweighted(weights))
+
+    def without(self, *names: str) -> HybridReward:
+        """The same reward as if it had never had these terms: no weight, no gate by them."""
+        return self._with(self.spec.without(names))
+
+    def ungated(self) -> HybridReward:
+        """The same reward without gates: every term counts by itself."""
+        return self._with(self.spec.ungated())
+
+    def exactly(self) -> HybridReward:
+        """The same reward with the evaluation variant of `image_count`."""
+        return self._with(self.spec.exactly())
+
+    def _with(self, spec: Preset) -> HybridReward:
         made = copy.copy(self)
-        made.spec = self.spec.reweighted(weights)
+        made.spec, made.exact = spec, self.exact or spec.counting.exact
+        made._own = {name: term for name, term in self._own.items() if name in spec.terms}
         return made
 
     def extended(self, terms: Sequence[RewardTerm]) -> HybridReward:
@@ -101,6 +129,11 @@ class HybridReward:
         made._own = self._own | made._own
         made._rules |= self._rules
         return made
+
+    @property
+    def own_terms(self) -> tuple[str, ...]:
+        """Terms of the user's, which need the document itself."""
+        return tuple(self._own)
 
     @property
     def name(self) -> str:

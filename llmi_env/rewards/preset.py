@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,13 @@ class TermSpec(BaseModel):
     """What the term is multiplied by."""
     why: str = ""
     """What the term is for."""
+    use: str | None = None
+    """Function or class that computes the term, where it is the user's own: `package.module:name`, `./file.py:name` (seen from the
+    preset's folder), or the name of an entry point in the group `llmi_env.reward_terms`."""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Keywords for it."""
+    version: int = Field(default=1, ge=0)
+    """Of what it computes; stands in reports."""
 
 
 class SpecialCase(BaseModel):
@@ -65,6 +72,8 @@ class Counting(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    exact: bool = False
+    """Count as in evaluation: the number of pictures is right or it is not."""
     pictures: Literal["delivered", "usable"] = "delivered"
     """`usable` leaves out blank pictures and repetitions of the same one."""
     world_faults: Literal["no_picture", "found"] = "no_picture"
@@ -130,7 +139,22 @@ class Preset(BaseModel):
             data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"reward preset {str(path)!r} cannot be read: {error}") from error
-        return cls.parse(data, f"reward preset {str(path)!r}")
+        return cls.parse(data, f"reward preset {str(path)!r}")._seen_from(Path(path).parent)
+
+    def to_yaml(self) -> str:
+        """The preset as `from_file` reads it."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+    def _seen_from(self, folder: Path) -> Preset:
+        """The same preset with the files of its terms named whole, so that it means the same wherever it is read."""
+        terms = dict(self.terms)
+        for name, term in terms.items():
+            place, colon, attribute = (term.use or "").rpartition(":")
+            if colon and place.endswith(".py"):
+                use = f"{(folder / Path(place).expanduser()).absolute()}:{attribute}"
+                terms[name] = term.model_copy(update={"use": use})
+        return self.model_copy(update={"terms": terms})
 
     def _check(self, where: str) -> None:
         total = sum(term.weight for term in self.terms.values())
@@ -144,18 +168,26 @@ class Preset(BaseModel):
                     raise ConfigError(
                         f"{where}: terms.{name}: no term {gate.term!r} to gate by{did_you_mean(gate.term, self.terms)}"
                     )
+            if term.use is None and (term.options or term.version != 1):
+                raise ConfigError(f"{where}: terms.{name}: `options` and `version` go with `use`, and only with it")
+            if term.use is not None and name in RULE_TERMS:
+                raise ConfigError(f"{where}: terms.{name} is a rule of the package: choose another name for your own")
         for case in self.special:
             if (case.when == "more_pictures_than") != (case.limit is not None):
                 raise ConfigError(f"{where}: special: `limit` goes with `more_pictures_than`, and only with it")
             for name in case.terms:
-                if name not in self.terms or name in RULE_TERMS:
-                    judged = [term for term in self.terms if term not in RULE_TERMS]
-                    raise ConfigError(f"{where}: special: no judged term {name!r}{did_you_mean(name, judged)}")
+                if name not in self.judged:
+                    raise ConfigError(f"{where}: special: no judged term {name!r}{did_you_mean(name, self.judged)}")
         choice = self.counting.free_choice
-        if choice is not None and (choice not in self.terms or choice in RULE_TERMS):
+        if choice is not None and choice not in self.judged:
             raise ConfigError(
-                f"{where}: counting.free_choice: no judged term {choice!r}{did_you_mean(choice, self.terms)}"
+                f"{where}: counting.free_choice: no judged term {choice!r}{did_you_mean(choice, self.judged)}"
             )
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Terms that are a judge's to score: all but the rules and the user's own."""
+        return tuple(name for name, term in self.terms.items() if name not in RULE_TERMS and term.use is None)
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -164,28 +196,25 @@ class Preset(BaseModel):
         gates = {gate.term for name in weighted for gate in self.terms[name].gates}
         return tuple(name for name in self.terms if name in gates or name in weighted)
 
-    def joined(self, weights: Mapping[str, float]) -> Preset:
-        """The same preset with further terms of these weights; its own keep what those leave, in proportion.
+    def joined(self, added: Mapping[str, TermSpec]) -> Preset:
+        """The same preset with further terms; its own keep what the weights of those leave, in proportion.
 
         Raises:
-            ConfigError: for a name that it has already, or weights of more than 1 together.
+            ConfigError: for a name that it has already, weights of more than 1 together, or a gate that does not exist.
         """
-        if not weights:
+        if not added:
             return self
-        left = 1 - sum(weights.values())
-        if left < -1e-9:
-            raise ConfigError(
-                f"reward preset {self.name!r}: the added terms weigh {sum(weights.values()):g}, more than 1"
-            )
-        for name in weights:
+        weight = sum(term.weight for term in added.values())
+        if weight > 1 + 1e-9:
+            raise ConfigError(f"reward preset {self.name!r}: the added terms weigh {weight:g}, more than 1")
+        for name in added:
             if name in self.terms:
                 raise ConfigError(f"reward preset {self.name!r} has a term {name!r} already: choose another name")
-        scaled = {
-            name: term.model_copy(update={"weight": term.weight * max(0.0, left)}) for name, term in self.terms.items()
-        }
-        return self.model_copy(
-            update={"terms": scaled | {name: TermSpec(weight=weight) for name, weight in weights.items()}}
-        )
+        left = max(0.0, 1 - weight)
+        scaled = {name: term.model_copy(update={"weight": term.weight * left}) for name, term in self.terms.items()}
+        joined = self.model_copy(update={"terms": scaled | dict(added)})
+        joined._check(f"reward preset {self.name!r}")
+        return joined
 
     def reweighted(self, weights: Mapping[str, float]) -> Preset:
         """The same preset with other weights for some terms (0 switches one off), scaled so that all add up to 1.
@@ -206,6 +235,48 @@ class Preset(BaseModel):
             raise ConfigError(f"reward preset {self.name!r}: every weight is 0; give at least one term a weight")
         terms = {name: term.model_copy(update={"weight": raw[name] / total}) for name, term in self.terms.items()}
         return self.model_copy(update={"terms": terms, "name": f"{self.name} (reweighted)"})
+
+    def without(self, names: Collection[str]) -> Preset:
+        """The same preset as if it had never had these terms: no weight, no gate by them, no special case of theirs.
+
+        Raises:
+            ConfigError: for a term that it does not have, or nothing left to weigh.
+        """
+        left = self.reweighted(dict.fromkeys(names, 0.0))
+        terms = {
+            name: term.model_copy(update={"gates": tuple(gate for gate in term.gates if gate.term not in names)})
+            for name, term in left.terms.items()
+            if name not in names
+        }
+        special = [
+            case.model_copy(update={"terms": tuple(name for name in case.terms if name not in names)})
+            for case in self.special
+        ]
+        counting = self.counting
+        if counting.free_choice in names:
+            counting = counting.model_copy(update={"free_choice": None})
+        return self.model_copy(
+            update={
+                "name": f"{self.name} (without {', '.join(names)})",
+                "terms": terms,
+                "special": tuple(case for case in special if case.terms),
+                "counting": counting,
+            }
+        )
+
+    def ungated(self) -> Preset:
+        """The same preset without gates: every term counts by itself."""
+        terms = {name: term.model_copy(update={"gates": ()}) for name, term in self.terms.items()}
+        return self.model_copy(update={"terms": terms, "name": f"{self.name} (ungated)"})
+
+    def exactly(self) -> Preset:
+        """The same preset, counting as in evaluation."""
+        return self.model_copy(update={"counting": self.counting.model_copy(update={"exact": True})})
+
+
+def is_path(source: str | Path) -> bool:
+    """Whether a preset is named by its file rather than by its name."""
+    return isinstance(source, Path) or Path(source).suffix in (".yaml", ".yml") or "/" in source
 
 
 def preset_names() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError
+from llmi_env.rewards.preset import Gate
 from llmi_env.task import Task
 
 
@@ -19,6 +20,7 @@ class RewardTerm:
         score: gives a number in [0, 1]. If it raises, the document has no score, and the report says why.
         weight: share of the total, in [0, 1]; the other terms share the rest as they did before.
         version: to be raised when what it computes changes; stands in reports.
+        gates: terms that it is multiplied by.
 
     >>> brief = RewardTerm("brief", lambda document, task: float(len(document.to_source()) < 500), weight=0.2)
     """
@@ -27,6 +29,7 @@ class RewardTerm:
     score: Callable[[Document, Task], float]
     weight: float
     version: int = 1
+    gates: tuple[Gate, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -102,7 +102,7 @@ class _Common:
         recipe = load_recipe(self._run_dir / "config.yaml")
         assert isinstance(recipe, VerlRecipe)
         self.recipe = recipe
-        self.reward = HybridReward.preset(recipe.env.reward)
+        self.reward = HybridReward.load(recipe.env.reward)
         self.tools: dict[str, ToolSpec] = tool_specs(recipe.env.services)
         self.world: World = connect(recipe.env.world, recipe.env.services)
         self._tasks: dict[str, TaskSet] = {}

@@ -213,7 +213,7 @@ def _prepare(recipe: VerlRecipe, run_dir: Path, resume: bool) -> int:
 
 async def _check_judges(recipe: VerlRecipe) -> None:
     """Have one small document judged, so that judges which are down are told of before anything starts."""
-    reward = HybridReward.preset(recipe.env.reward)
+    reward = HybridReward.load(recipe.env.reward)
     if not reward.judged_terms:
         return
     world = connect(recipe.env.world, recipe.env.services)
