@@ -1,7 +1,7 @@
 """Round trips with the chat templates that real models ship: what the policy saw, token by token, is what is trained on.
 
-The templates of Qwen models are those that TRL keeps; SmolLM2 brings its own tokenizer. Some of them write an earlier turn otherwise than it was
-sampled (Qwen3 drops its reasoning), which is why nothing here ever goes through a template twice.
+The templates of Qwen models are those that TRL keeps; SmolLM2 brings its own tokenizer. Some of them write an earlier turn otherwise than it
+was sampled (Qwen3 drops its reasoning), which is why nothing here ever goes through a template twice.
 """
 
 from __future__ import annotations
