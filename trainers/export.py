@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from llmi_env.errors import CheckpointError, ConfigError, require
+from trainers.verl.checkpoints import newest
 
 
 def export_policy(source: str | Path, out: Path) -> Path:
@@ -47,8 +48,7 @@ def verl_checkpoint(source: Path) -> Path | None:
     """The checkpoint of verl's that a folder is or, as a run, holds last; `None` where it has none."""
     if source.name.startswith("global_step_") and source.is_dir():
         return source
-    tracker = source / "checkpoints" / "latest_checkpointed_iteration.txt"
-    return source / "checkpoints" / f"global_step_{tracker.read_text().strip()}" if tracker.is_file() else None
+    return newest(source)
 
 
 def _whole(source: str | Path, folder: Path) -> None:

@@ -42,11 +42,14 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 
 
 def test_checkpoints_of_verl_are_found(tmp_path: Path) -> None:
+    import torch
+
     run = tmp_path / "run"
     step = run / "checkpoints" / "global_step_7"
-    step.mkdir(parents=True)
+    (step / "actor").mkdir(parents=True)
     assert verl_checkpoint(run) is None
-    (run / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("7")
+    for name in ("data.pt", "actor/model_world_size_1_rank_0.pt"):
+        torch.save({}, step / name)
     assert verl_checkpoint(run) == verl_checkpoint(step) == step
     pytest.importorskip("verl", reason="verl is not installed: pip install 'llmi-env[verl]'")
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):

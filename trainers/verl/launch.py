@@ -36,6 +36,7 @@ from trainers.protocol import TrainResult
 from trainers.recipe import check_unchanged
 from trainers.run_folder import RunLog, stored_evaluation
 from trainers.verl import episodes
+from trainers.verl.checkpoints import make_ready, saved_step
 from trainers.verl.command import AGENT
 from trainers.verl.data import write_rows
 from trainers.verl.plugin import check_version
@@ -82,7 +83,7 @@ class VerlTrainer:
         check(recipe, run_dir, _model_name(recipe, run_dir))
         if not recipe.allow_unscored:
             asyncio.run(_check_judges(recipe))
-        done = _prepare(recipe, run_dir, resume)
+        done = _prepare(recipe, run_dir, resume, console)
         if done >= recipe.steps:
             raise ConfigError(f"{run_dir} has its {recipe.steps} steps; give steps= more to go on")
         with Display(console, recipe.steps) as display:
@@ -99,6 +100,17 @@ class VerlTrainer:
             try:
                 with VerlProcess(started, environment(recipe, run_dir), run_dir / "verl.log") as process:
                     process.watch(watcher.look)
+            except (TrainingError, OSError) as error:  # a full disk stops verl, or this process
+                step = saved_step(run_dir)
+                kept = (
+                    f"The run is saved up to step {step}; --resume goes on from there"
+                    if step
+                    else "Nothing is saved yet"
+                )
+                told = (
+                    str(error) if isinstance(error, TrainingError) else f"{error.filename or run_dir}: {error.strerror}"
+                )
+                raise TrainingError(told if "--resume" in told else f"{told}. {kept}") from error
             except KeyboardInterrupt:
                 step = saved_step(run_dir)
                 display.say(f"interrupted; saved up to step {step}, go on with --resume" if step else "interrupted")
@@ -188,16 +200,7 @@ class _Watcher:
 # ------------------------------------------------------------------------------------------------------------------- before it
 
 
-def saved_step(run_dir: Path) -> int:
-    """Step of the newest checkpoint that verl has finished writing; 0 without one."""
-    tracker = run_dir / "checkpoints" / "latest_checkpointed_iteration.txt"
-    try:
-        return int(tracker.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _prepare(recipe: VerlRecipe, run_dir: Path, resume: bool) -> int:
+def _prepare(recipe: VerlRecipe, run_dir: Path, resume: bool, console: Console | None) -> int:
     """Make or check the run folder; returns the step to go on from."""
     config = run_dir / "config.yaml"
     if resume:
@@ -208,7 +211,13 @@ def _prepare(recipe: VerlRecipe, run_dir: Path, resume: bool) -> int:
         raise ConfigError(f"{run_dir} holds a run already: go on with it by --resume, or choose another folder")
     run_dir.mkdir(parents=True, exist_ok=True)
     config.write_text(recipe.to_yaml(), encoding="utf-8")
-    return saved_step(run_dir) if resume else 0
+    if not resume:
+        return 0
+    step, broken = make_ready(run_dir)
+    if broken and console is not None:
+        names = ", ".join(folder.name for folder in broken)
+        console.print(f"{names}: not whole (a full disk, or a kill), removed; going on from step {step}")
+    return step
 
 
 async def _check_judges(recipe: VerlRecipe) -> None:
