@@ -33,7 +33,7 @@ slow: $(VENV)/.verl prepare ## the slow tests alone, verl's among them
 verl: $(VENV)/.verl ## tests that need verl, without the slow ones (`make test` skips them where verl is not installed)
 	$(BIN)/pytest -q tests/verl tests/test_ledger_export.py tests/trainers/test_export.py -m "not slow" --durations=20
 
-friends: $(FRIENDS)/.ready ## TorchRL and stable-baselines3 on the wrapped environment, in a virtual environment of their own
+friends: $(FRIENDS)/.ready ## TorchRL, stable-baselines3 and TRL, in a virtual environment of their own (verl cannot start beside TRL)
 	$(FRIENDS)/bin/pytest -q tests/friends
 
 prepare: $(VENV)/.train ## fetch and build what the offline world needs; nothing to do when it is there

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmi_env.ledger import Ledger, LedgerError, Owner
 from llmi_env.ledger_export import to_arrays, to_trl, to_verl
-from llmi_env.tokenizers import ByteTokenizer, HFTokenizer
+from llmi_env.tokenizers import ByteTokenizer
 from tests.ledgers import picture, play
 
 BYTES = ByteTokenizer()
@@ -198,40 +197,3 @@ class TestTRL:
             to_trl([plain(-1.0)], env_mask=[[1]])
         with pytest.raises(LedgerError, match="no token of the policy's"):
             to_trl([plain()])
-
-    @pytest.mark.slow
-    def test_trl_trains_on_it(self, bpe: Any, tmp_path: Path) -> None:
-        trl = pytest.importorskip("trl", reason="trl is not installed")
-        datasets = pytest.importorskip("datasets", reason="datasets is not installed")
-        transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-        config = transformers.LlamaConfig(
-            vocab_size=len(bpe), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
-        )
-        seeds = iter(range(1000))
-        exported: list[dict[str, Any]] = []
-
-        def rollout(prompts: list[str], trainer: Any) -> dict[str, Any]:
-            played = [
-                play(HFTokenizer(bpe), next(seeds), bpe.pad_token_id, bpe.pad_token_id, shows_pictures=False)
-                for _ in prompts
-            ]
-            rewards = [None if i == 0 else i / len(prompts) for i in range(len(prompts))]
-            exported.append(to_trl([p.ledger for p in played], max_completion_length=200, llmi_reward=rewards))
-            return exported[-1]
-
-        trainer = trl.GRPOTrainer(
-            model=transformers.LlamaForCausalLM(config),
-            reward_funcs=lambda llmi_reward, **kwargs: llmi_reward,
-            rollout_func=rollout,
-            processing_class=bpe,
-            train_dataset=datasets.Dataset.from_list([{"prompt": "Write about owls."}] * 4),
-            args=trl.GRPOConfig(
-                output_dir=str(tmp_path), max_steps=1, per_device_train_batch_size=4, num_generations=4, use_cpu=True, bf16=False,
-                report_to=[], save_strategy="no", disable_tqdm=True, logging_steps=1, max_completion_length=200,
-            ),
-        )  # fmt: skip
-        trainer.train()
-        logged = trainer.state.log_history[0]
-        sampled = [sum(mask) for mask in exported[0]["env_mask"]]
-        assert logged["completions/mean_length"] == pytest.approx(sum(sampled) / 4)
-        assert logged["reward"] == pytest.approx((1 + 2 + 3) / 4 / 3)  # of the three that have a score

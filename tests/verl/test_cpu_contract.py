@@ -89,6 +89,14 @@ def test_a_missing_verl_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
         plugin.check_version()
 
 
+def test_beside_trl_verl_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"verl": "0.9.1", "trl": "1.16.0"}
+    monkeypatch.setattr(plugin, "version", versions.__getitem__)
+    monkeypatch.setattr(plugin, "find_spec", lambda name: object())
+    with pytest.raises(ConfigError, match=r"TRL 1\.16\.0 is installed: pip uninstall trl"):
+        plugin.check_version()
+
+
 # ----------------------------------------------------------------------------------------------------------- private touches
 
 

@@ -40,6 +40,11 @@ def check_version() -> None:
             f"verl {installed} is installed, this package is tested with {TESTED}.x from {'.'.join(map(str, FIRST))} on: "
             f"pip install 'verl>={'.'.join(map(str, FIRST))},<0.10'"
         )
+    # verl patches a class of TRL's that TRL has no more: every run would end with an ImportError out of a worker.
+    if find_spec("trl") is not None and int(version("trl").split(".")[0]) >= 1:
+        raise ConfigError(
+            f"verl {installed} cannot start where TRL {version('trl')} is installed: pip uninstall trl, or an environment for each"
+        )
 
 
 def on_cpu() -> bool:

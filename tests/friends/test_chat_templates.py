@@ -26,7 +26,9 @@ NAMES = ("qwen3", "qwen3_instruct_2507", "qwen2_5", "qwen2_5_vl", "qwen3_vl", "S
 
 
 def template(name: str) -> str:
-    pytest.importorskip("trl", reason="trl, which keeps the templates, is not installed: pip install 'llmi-env[dev]'")
+    pytest.importorskip(
+        "trl", reason="trl, which keeps the templates, is not installed: pip install 'llmi-env[friends]'"
+    )
     return (resources.files("trl") / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
 
 
