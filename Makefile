@@ -27,7 +27,7 @@ types: $(VENV)/.dev ## strict type check
 unit: $(VENV)/.dev ## tests, without the slow ones
 	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadgroup --durations=20
 
-slow: $(VENV)/.verl prepare ## the slow tests alone, verl's among them
+slow: $(VENV)/.verl $(VENV)/.server prepare ## the slow tests alone, verl's and those against a real judge's server among them
 	$(BIN)/pytest -q -m slow --durations=20
 
 verl: $(VENV)/.verl ## tests that need verl, without the slow ones (`make test` skips them where verl is not installed)
@@ -55,6 +55,11 @@ $(VENV)/.dev: $(VENV)/.train
 
 $(VENV)/.verl: $(VENV)/.dev
 	$(PIP) -c constraints/main.txt -e '.[verl]'
+	@touch $@
+
+# llama.cpp with its OpenAI-compatible server, for the judge's tests; what it would bring along is not needed
+$(VENV)/.server: $(VENV)/.dev
+	$(PIP) -c constraints/main.txt --no-deps xllamacpp
 	@touch $@
 
 $(FRIENDS)/.ready: $(FRIENDS)/pyvenv.cfg pyproject.toml constraints/friends.txt

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.errors import AssetError, ConfigError, require
+from llmi_env.folders import cache_dir
 from llmi_env.hub import from_hub
 
 if TYPE_CHECKING:
@@ -39,24 +40,6 @@ _ALIASES = {"smollm2", "smollm2-135m", "smollm2-135m-instruct", SMOLLM2.lower()}
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _MANIFEST = "llmi-manifest.json"
 _FORMAT = 1  # raised when the conversion changes, so that older caches are built again
-
-
-def cache_dir() -> Path:
-    """Where models and indexes are kept: `LLMI_CACHE_DIR`, else the user's cache folder. Made when it is missing.
-
-    Raises:
-        ConfigError: it cannot be made, or is no folder.
-    """
-    import platformdirs
-
-    named = os.environ.get("LLMI_CACHE_DIR")
-    folder = Path(named or platformdirs.user_cache_dir("llmi"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        whence = "LLMI_CACHE_DIR names it" if named else "LLMI_CACHE_DIR names another one"
-        raise ConfigError(f"the cache folder {folder} cannot be made or used ({error.strerror}); {whence}") from error
-    return folder
 
 
 # ---------------------------------------------------------------------------------------------------------- embedded policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from llmi_env.world.in_process import InProcessWorld
 # No deadline: the machines that run this are shared. Derandomised: a red run means a change, not a new example.
 settings.register_profile("llmi", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("llmi")
+
+# Here, so that helpers and other processes inherit it: no test may meet, or leave, a judgment in the user's cache.
+os.environ["LLMI_JUDGE_CACHE"] = "off"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from llmi_env.document import Document
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgments
 
+if TYPE_CHECKING:
+    from llmi_env.judges.cache import JudgmentCache
+
 
 @runtime_checkable
 class Judge(Protocol):
-    """Scores a finished document on the terms that it names."""
+    """Scores a finished document on the terms that it names.
+
+    Two attributes more are heeded where a judge has them:
+
+    - `fingerprint: str`, everything of it that can move a score (model, version of the prompt, sampling, limits): its scores are then kept on
+      disk (`WorldConfig.judge_cache`) and given again for the same document, task and fingerprint;
+    - `concurrency: int`, how many documents it takes at the same time, in place of `WorldConfig.judge_concurrency`.
+    """
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -19,9 +29,18 @@ class Judge(Protocol):
         ...
 
     async def __call__(self, document: Document, task: Task) -> Judgments:
-        """One `Judgment` for each term. An exception that escapes makes all of them `Unscored`."""
+        """One `Judgment` for each term. An exception that escapes makes all of them `Unscored`, unless it is a `ConfigError`."""
         ...
 
     async def aclose(self) -> None:
         """Release models and connections; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Caching(Protocol):
+    """A judge made of judges, which keeps the scores of each of them by itself."""
+
+    def use_cache(self, cache: JudgmentCache) -> None:
+        """Take the World's cache; called before the first document."""
         ...

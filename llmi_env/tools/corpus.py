@@ -292,7 +292,7 @@ def add_debian(name: str, *, console: Console | None = None, into: Path | None =
         ConfigError: no such set.
         AssetError: this is not a Debian system, or the package could not be fetched.
     """
-    from llmi_env.models import cache_dir
+    from llmi_env.folders import cache_dir
 
     if name not in debian_sets.SETS:
         raise ConfigError(f"no Debian picture set is called {name!r}" + did_you_mean(name, debian_sets.SETS))

@@ -215,7 +215,7 @@ def _stem(word: str) -> str:
 
 def _vector_file(corpus: Corpus) -> Path:
     from llmi_env.embeddings import model_digest
-    from llmi_env.models import cache_dir
+    from llmi_env.folders import cache_dir
 
     # a corpus that grows keeps its file, so that only what is new is computed
     which = str(corpus.folder.resolve()) if corpus.grows else corpus.digest

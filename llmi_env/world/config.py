@@ -13,7 +13,15 @@ from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.registry import Registry
 from llmi_env.tools import TOOLS
 
-JUDGES = Registry(what="judge", group="llmi_env.judges", builtin={"embedded": "llmi_env.judges.embedded:EmbeddedJudge"})
+JUDGES = Registry(
+    what="judge",
+    group="llmi_env.judges",
+    builtin={
+        "embedded": "llmi_env.judges.embedded:EmbeddedJudge",
+        "openai": "llmi_env.judges.openai_judge:OpenAIJudge",
+        "panel": "llmi_env.judges.panel:PanelJudge",
+    },
+)
 """Every judge that can be named in a configuration."""
 
 
@@ -56,7 +64,14 @@ class WorldConfig(BaseModel):
     """Seconds that one judge may take over one document."""
 
     judge_concurrency: int = Field(default=2, ge=1)
-    """How many documents one judge scores at the same time."""
+    """How many documents one judge scores at the same time, where it does not say so itself by a `concurrency` of its own."""
+
+    judge_cache: str | None = "default"
+    """File that keeps scores of earlier judgments: a path, or `default`, which is in the cache folder (or what the environment variable
+    `LLMI_JUDGE_CACHE` names); null or `off` keeps none. Kept are those of judges that declare a `fingerprint`, as all that ship do."""
+
+    judge_cache_mb: int = Field(default=1000, ge=1)
+    """Size of that file at most, in MB; beyond it the oldest scores go."""
 
     max_side: int = Field(default=1024, ge=16)
     """Longest side of a picture that a tool delivers, in pixels; larger ones are scaled down."""

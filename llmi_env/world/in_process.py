@@ -36,12 +36,14 @@ from llmi_env.errors import (
     did_you_mean,
     fault_of,
 )
-from llmi_env.judges.base import Judge
+from llmi_env.judges.base import Caching, Judge
+from llmi_env.judges.cache import JudgmentCache
 from llmi_env.task import Task
 from llmi_env.tools import make_tool
 from llmi_env.tools.base import Tool, ToolContext, Warming
 from llmi_env.world.cache import OutcomeCache
 from llmi_env.world.config import JUDGES, WorldConfig
+from llmi_env.world.flights import Flights, Grounded
 from llmi_env.world.pictures import normalise
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
@@ -145,7 +147,8 @@ class _Engine:
         self._making: dict[str, asyncio.Lock] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._cache = OutcomeCache(config.cache_mb * 1_000_000)
-        self._flights: dict[str, _Flight] = {}
+        self._flights: Flights[Outcome] = Flights()
+        self._judgments = JudgmentCache.from_option(config.judge_cache, config.judge_cache_mb * 1_000_000)
 
     def is_here(self) -> bool:
         """Whether this is the process and the event loop that it was made for."""
@@ -178,32 +181,12 @@ class _Engine:
         cached = self._cache.get(key)
         if cached is not None:
             return cached
-        flight = self._flights.get(key)
-        if flight is None:
-            seconds = deadline or self._config.deadlines.get(call.tool, self._config.deadline)
-            context = ToolContext(seed=seed, description=call.description, pictures=pictures, deadline=seconds)
-            flight = self._flights[key] = _Flight(self._land(key, call, tool, context))
-            flight.task.add_done_callback(partial(self._forget, key, flight))
-        return await self._join(key, flight, call.tool)
-
-    async def _join(self, key: str, flight: _Flight, tool: str) -> Outcome:
-        flight.waiting += 1
+        seconds = deadline or self._config.deadlines.get(call.tool, self._config.deadline)
+        context = ToolContext(seed=seed, description=call.description, pictures=pictures, deadline=seconds)
         try:
-            return await asyncio.shield(flight.task)
-        except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if flight.task.cancelled() and me is not None and not me.cancelling():
-                return Failure.of(tool, "unavailable", "the World was closed while the call ran")
-            raise
-        finally:
-            flight.waiting -= 1
-            if not flight.waiting and not flight.task.done():
-                self._forget(key, flight)
-                flight.task.cancel()
-
-    def _forget(self, key: str, flight: _Flight, _done: object = None) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+            return await self._flights.join(key, partial(self._land, key, call, tool, context))
+        except Grounded:
+            return Failure.of(call.tool, "unavailable", "the World was closed while the call ran")
 
     async def _land(self, key: str, call: Call, tool: Tool, context: ToolContext) -> Outcome:
         async with self._turn(call.tool, self._config.concurrency.get(call.tool, _DEFAULT_CONCURRENCY)):
@@ -291,6 +274,9 @@ class _Engine:
                     if not isinstance(judge, Judge):
                         raise ConfigError(f"judge {use!r}: {type(judge).__name__} is not a judge")
                     made.append(judge)
+                for judge in made:
+                    if isinstance(judge, Caching):
+                        judge.use_cache(self._judgments)
                 self._judges = tuple(made)
         return self._judges
 
@@ -309,11 +295,16 @@ class _Engine:
         return merged
 
     async def _ask(self, name: str, judge: Judge, document: Document, task: Task) -> Judgments:
+        """One judge's answer; one that was given before needs no turn."""
+        return await self._judgments.through(judge, document, task, partial(self._hear, name, judge, document, task))
+
+    async def _hear(self, name: str, judge: Judge, document: Document, task: Task) -> Judgments:
         try:
-            async with self._turn(name, self._config.judge_concurrency):
+            limit = getattr(judge, "concurrency", None) or self._config.judge_concurrency
+            async with self._turn(name, limit):
                 answer: object = await _within(self._config.judge_deadline, _guarded(judge(document, task)))
             return _checked(judge, answer)
-        except MissingExtra:
+        except (ConfigError, MissingExtra):
             raise
         except TimeoutError as error:
             reason = str(error) or f"the judge did not answer within {self._config.judge_deadline:g} seconds"
@@ -323,10 +314,7 @@ class _Engine:
         return dict.fromkeys(judge.terms, Unscored(reason))
 
     async def aclose(self) -> None:
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._flights.cancel(), self._judgments.aclose())
         await _close_all([*self._tools.values(), *(self._judges if self._judges is not None else self._given_judges)])
 
 
@@ -380,14 +368,6 @@ def _checked(judge: Judge, answer: object) -> Judgments:
             judgment = Unscored(f"the judge gave {type(judgment).__name__}, not a judgment")
         checked[str(term)] = judgment
     return checked
-
-
-class _Flight:
-    """One execution that several identical calls wait for; it is cancelled when the last of them is."""
-
-    def __init__(self, work: Coroutine[Any, Any, Outcome]) -> None:
-        self.task = asyncio.ensure_future(work)
-        self.waiting = 0
 
 
 async def _off_loop_if_large(picture: Picture, max_side: int) -> Image.Image:

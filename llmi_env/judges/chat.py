@@ -1,0 +1,301 @@
+"""The connection to an OpenAI-compatible server: one request at a time as a coroutine, everything that can go wrong as one exception.
+
+The official client does the talking. It is asked for single tries only (`max_retries=0`): its own retries stop where the body begins, wait
+a `Retry-After` out without jitter, so that all waiting requests come back in the same moment, and cannot be counted. Tries are repeated
+by the judge (see `openai_judge`), which can also repeat a reply that it cannot read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from llmi_env.errors import require
+from llmi_env.judges.openai_options import OPENAI_URL, JudgeOptions
+from llmi_env.judges.reply import quoted
+
+_log = logging.getLogger(__name__)
+_MOST_BYTES = 4_000_000
+_LONGEST_REST = 60.0
+_TRANSIENT = frozenset({408, 409, 425, 429})
+_MALFORMED = frozenset({400, 422})
+
+
+class NoReply(Exception):
+    """Raised when a request brought nothing that can be used.
+
+    Attributes:
+        reason: what happened, for people; the key never stands in it.
+        again: whether another try may help.
+        refused: whether the server did not take the request as it was: perhaps it takes another form.
+        rested: whether the server said how long to wait; the connection then waits by itself.
+    """
+
+    def __init__(self, reason: str, *, again: bool = False, refused: bool = False, rested: bool = False) -> None:
+        super().__init__(reason, again, refused, rested)
+        self.reason, self.again, self.refused, self.rested = reason, again, refused, rested
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass
+class Usage:
+    """What a judge has used so far.
+
+    Attributes:
+        requests: requests sent, those tried again included.
+        retries: requests among them that were tried again.
+        failures: scorings that were given up.
+        prompt_tokens: tokens of requests, as the server counts them.
+        completion_tokens: tokens of replies, those of unreadable ones included.
+        prompt_price: price of a million prompt tokens, or `None`.
+        completion_price: price of a million tokens of replies, or `None`.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_price: float | None = None
+    completion_price: float | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """In the currency of the prices; `None` where they were not given."""
+        if self.prompt_price is None or self.completion_price is None:
+            return None
+        spent = self.prompt_tokens * self.prompt_price + self.completion_tokens * self.completion_price
+        return spent / 1_000_000
+
+    def __str__(self) -> str:
+        cost = "" if self.cost is None else f", cost {self.cost:.4f}"
+        return (
+            f"{self.requests} requests ({self.retries} retries, {self.failures} failures), {self.prompt_tokens} + "
+            f"{self.completion_tokens} tokens{cost}"
+        )
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(BaseModel):
+    choices: list[_Choice]
+    usage: Any = None
+
+
+class Chat:
+    """A connection, made on first use and made again in another process or event loop.
+
+    Args:
+        options: where to, and within which limits.
+    """
+
+    def __init__(self, options: JudgeOptions) -> None:
+        self.options = options
+        self.usage = Usage(prompt_price=options.prompt_price, completion_price=options.completion_price)
+        self._forget()
+
+    async def ask(
+        self, messages: Sequence[Mapping[str, Any]], form: Mapping[str, Any] | None, seed: int | None = None
+    ) -> str:
+        """Send one request, when its turn has come, and wait for the text of the reply.
+
+        Args:
+            messages: system and user message.
+            form: the field `response_format`, or `None` to leave it out.
+            seed: of sampling.
+
+        Raises:
+            NoReply: whatever went wrong on the way.
+            ConfigError: a key is needed and not there.
+            MissingExtra: the client is not installed.
+        """
+        client = await self._here()
+        body = self._body(messages, form, seed)
+        async with self._slots:
+            await self._rest()
+            self.usage.requests += 1
+            try:
+                async with asyncio.timeout(self.options.timeout):
+                    data = await self._send(client, body)
+            except TimeoutError:
+                raise NoReply(f"no answer within {self.options.timeout:g} seconds", again=True) from None
+        return self._text(data)
+
+    async def aclose(self) -> None:
+        """Close the connection; another request opens it again."""
+        client, here = self._client, self._place == _place()
+        self._forget()
+        if client is not None and here:
+            await client.close()
+
+    def _forget(self) -> None:
+        self._client: Any = None
+        self._place: tuple[int, object] | None = None
+        self._key = ""
+        self._rest_until = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"options": self.options, "usage": self.usage}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    async def _here(self) -> Any:
+        if self._client is None or self._place != _place():
+            openai = await asyncio.to_thread(require, "openai", "an OpenAI-compatible judge", "judges")
+        if self._client is None or self._place != _place():  # another request may have made it meanwhile
+            self._forget()
+            self._place = _place()
+            self._key = self.options.key()
+            self._slots = asyncio.Semaphore(self.options.concurrency)
+            common = {"api_key": self._key or "none", "timeout": self.options.timeout, "max_retries": 0}
+            if self.options.api_version is not None:
+                self._client = openai.AsyncAzureOpenAI(
+                    azure_endpoint=self.options.base_url, api_version=self.options.api_version, **common
+                )
+            else:
+                self._client = openai.AsyncOpenAI(base_url=self.options.base_url, **common)
+        return self._client
+
+    def _body(
+        self, messages: Sequence[Mapping[str, Any]], form: Mapping[str, Any] | None, seed: int | None
+    ) -> dict[str, Any]:
+        options = self.options
+        # OpenAI's newer models know only the newer name; other servers know the older one for certain.
+        newer = options.base_url == OPENAI_URL or options.api_version is not None
+        fields = {
+            "model": options.model,
+            "messages": list(messages),
+            "response_format": form,
+            "temperature": options.temperature,
+            "seed": seed,
+            "max_completion_tokens" if newer else "max_tokens": options.max_tokens,
+            "extra_body": options.extra_body or None,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    async def _rest(self) -> None:
+        """Wait until the server wants requests again: one that said so said it to all that are waiting."""
+        while (left := self._rest_until - time.monotonic()) > 0:
+            await asyncio.sleep(left * (1 + 0.25 * random.random()))
+
+    async def _send(self, client: Any, body: Mapping[str, Any]) -> bytes:
+        import openai
+
+        try:
+            async with client.chat.completions.with_streaming_response.create(**body) as response:
+                data = b""
+                async for chunk in response.iter_bytes():
+                    data += chunk
+                    if len(data) > _MOST_BYTES:
+                        raise NoReply(f"an answer of more than {_MOST_BYTES // 1_000_000} MB: {_start(data)}")
+                return data
+        except (NoReply, TimeoutError):
+            raise
+        except openai.APIStatusError as error:
+            raise self._status(error) from None
+        except openai.APITimeoutError:
+            raise TimeoutError from None
+        except Exception as error:  # of the transport; their types belong to the client's HTTP library
+            cause = error.__cause__ or error
+            said = self._safe(f"{type(cause).__name__}: {cause}")
+            raise NoReply(f"{self.options.base_url} cannot be reached or broke off ({said})", again=True) from None
+
+    def _status(self, error: Any) -> NoReply:
+        status, headers = error.status_code, error.response.headers
+        reason = f"HTTP {status}: {quoted(self._safe(_said(error)))}"
+        if status == 401:
+            named = self.options.api_key_env
+            reason += f"; check the key{f' in {named}' if named else ''} (option api_key_env)"
+        elif status == 404:
+            reason += f"; check the model {self.options.model!r} and the address {self.options.base_url}"
+        seconds = _retry_after(headers)
+        again = status >= 500 or status in _TRANSIENT
+        if status == 429 and getattr(error, "code", None) == "insufficient_quota":
+            again = False
+        again = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), again)
+        if again and seconds is not None:
+            if seconds > _LONGEST_REST:
+                return NoReply(f"{reason}; it asks to wait {seconds:.0f} s, which is too long")
+            self._rest_until = max(self._rest_until, time.monotonic() + seconds)
+        return NoReply(reason, again=again, refused=status in _MALFORMED, rested=seconds is not None)
+
+    def _text(self, data: bytes) -> str:
+        try:
+            completion = _Completion.model_validate_json(data)
+            choice = completion.choices[0]
+        except (ValidationError, IndexError):
+            raise NoReply(f"no chat completion but {_start(data)}", again=True) from None
+        self._count(completion.usage)
+        if choice.message.refusal:
+            raise NoReply(f"the judge refused: {quoted(choice.message.refusal)}")
+        if choice.finish_reason == "content_filter":
+            raise NoReply("the server's content filter withheld the reply")
+        if choice.finish_reason == "length":
+            raise NoReply(
+                f"the reply was cut after max_tokens={self.options.max_tokens}: give more, or ask for less thinking"
+            )
+        if not choice.message.content:
+            raise NoReply("an empty reply", again=True)
+        return choice.message.content
+
+    def _count(self, usage: Any) -> None:
+        for name in ("prompt_tokens", "completion_tokens"):
+            tokens = usage.get(name) if isinstance(usage, dict) else None
+            if isinstance(tokens, int) and tokens > 0:
+                setattr(self.usage, name, getattr(self.usage, name) + tokens)
+
+    def _safe(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key else text
+
+
+def _place() -> tuple[int, object]:
+    return os.getpid(), asyncio.get_running_loop()
+
+
+def _start(data: bytes) -> str:
+    return quoted(data[:2000].decode("utf-8", "backslashreplace"))
+
+
+def _said(error: Any) -> str:
+    """The message in the body of an error, or the body itself."""
+    body = error.body
+    if isinstance(body, Mapping):
+        return str(body.get("message") or body.get("detail") or body)
+    return str(body or error.message)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait: a number, or a date."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        said = headers.get(name, "")
+        try:
+            seconds = float(said) * unit
+        except ValueError:
+            parsed = email.utils.parsedate_tz(said)
+            if parsed is None:
+                continue
+            seconds = email.utils.mktime_tz(parsed) - time.time()
+        if seconds >= 0:  # which NaN is not
+            return seconds
+    return None

@@ -1,0 +1,280 @@
+"""A judge behind any OpenAI-compatible server: vLLM, SGLang, llama.cpp, OpenAI, Azure, a gateway.
+
+One document goes: prompt (see `prompt`) -> request, tried again within limits (see `chat`) -> strict reading (see `reply`) -> the mean of all
+samples. Whatever fails on the way leaves the terms `Unscored` with the reason; nothing ever becomes a low score by itself.
+
+In a configuration::
+
+    judges:
+      - use: openai
+        model: Qwen/Qwen3-235B-A22B-Instruct-2507
+        base_url: http://judge:8000/v1
+        terms: [text_quality, call_quality]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from llmi_env.document import Document, Picture
+from llmi_env.errors import ConfigError, MissingExtra
+from llmi_env.judges.chat import Chat, NoReply, Usage
+from llmi_env.judges.openai_options import PROMPTS, JudgeOptions
+from llmi_env.judges.prompt import Fence, Prompt, Request, load_prompt
+from llmi_env.judges.reply import Reply, UnreadableReply, json_schema, read_reply
+from llmi_env.judges.sending import data_url
+from llmi_env.task import Task
+from llmi_env.world.protocol import Judgment, Scored, Unscored
+
+_log = logging.getLogger(__name__)
+_FORMS = ("json_schema", "json_object", "off")
+_RATIONALE = 2000
+_NOTHING = (
+    5.0  # of a term that is about pictures or calls where there are none: LLM-I's rule, which presets may overrule
+)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """How far a document meets one criterion of a rubric.
+
+    Attributes:
+        score: 0 (not), 1 (in part) or 2 (fully); the mean where several samples were taken.
+        rationale: the judge's reasons.
+        judge: judge, model and version of the prompt.
+        votes: the single scores.
+    """
+
+    score: float
+    rationale: str
+    judge: str
+    votes: tuple[float, ...]
+
+
+class OpenAIJudge:
+    """Scores documents by a model behind an OpenAI-compatible server.
+
+    Args:
+        options: see `JudgeOptions`; `model` is needed.
+
+    Raises:
+        ConfigError: an option that cannot be used; on the first document also where a key is needed and not set.
+        MissingExtra: the package `openai` is not installed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options = JudgeOptions.parse(options)
+        if importlib.util.find_spec("openai") is None:
+            raise MissingExtra("an OpenAI-compatible judge", "judges", "openai")
+        self._chat = Chat(self.options)
+        self._form: str | None = None if self.options.structured == "auto" else self.options.structured
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms that it scores."""
+        return self.options.terms
+
+    @property
+    def concurrency(self) -> int:
+        """How many documents may be judged at the same time."""
+        return self.options.concurrency
+
+    @property
+    def usage(self) -> Usage:
+        """Requests, tokens and cost so far, in this process."""
+        return self._chat.usage
+
+    @property
+    def fingerprint(self) -> str:
+        """Everything of it that can move a score."""
+        prompts = [load_prompt(name) for name in PROMPTS]
+        used = [prompt for prompt in prompts if set(prompt.terms) & set(self.terms)]
+        body = self.options.decisive() + "".join(prompt.digest for prompt in used)
+        digest = hashlib.sha256(body.encode()).hexdigest()[:16]
+        return f"{self._name('+'.join(prompt.id for prompt in used))}#{digest}"
+
+    async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
+        """Judge one document."""
+        found: dict[str, Judgment] = {}
+        asked: list[tuple[Prompt, dict[str, str]]] = []
+        for prompt in map(load_prompt, PROMPTS):
+            criteria = {term: text for term, text in prompt.terms.items() if term in self.terms}
+            idle = [term for term in criteria if _is_about_nothing(term, prompt, document)]
+            for term in idle:
+                why = "no call" if term == "call_quality" else "no picture"
+                found[term] = Scored(_NOTHING, why, self._name(prompt.id))
+                del criteria[term]
+            if criteria:
+                asked.append((prompt, criteria))
+        answers = await asyncio.gather(*(self._graded(*each, document, task) for each in asked))
+        for answer in answers:
+            for term, given in answer.items():
+                found[term] = (
+                    given
+                    if isinstance(given, Unscored)
+                    else Scored(given.score, given.rationale, given.judge, given.votes)
+                )
+        return {term: found[term] for term in self.terms}
+
+    async def rubric(
+        self, document: Document, task: Task, criteria: Mapping[str, str], *, together: bool = True
+    ) -> dict[str, Graded | Unscored]:
+        """Check a document against the criteria of a benchmark; needs a vision-language model where it has pictures.
+
+        Args:
+            document: what was written.
+            task: what was asked for.
+            criteria: each criterion by a short name.
+            together: ask for all of them at once; otherwise for each by itself, which costs more and keeps them apart.
+
+        Raises:
+            ConfigError: no criterion, or a key is needed and not set.
+        """
+        if not criteria:
+            raise ConfigError("a rubric needs at least one criterion")
+        prompt = load_prompt("rubric")
+        parts = [dict(criteria)] if together else [{name: text} for name, text in criteria.items()]
+        answers = await asyncio.gather(*(self._graded(prompt, part, document, task) for part in parts))
+        return {name: answer[name] for answer in answers for name in answer}
+
+    async def aclose(self) -> None:
+        """Close the connection; may be called twice."""
+        if self.usage.requests:
+            _log.info("%s: %s", self._name("all"), self.usage)
+        await self._chat.aclose()
+
+    def _name(self, prompt: str) -> str:
+        return f"openai:{self.options.model}@{prompt}"
+
+    # ----------------------------------------------------------------------------------------------------------- samples
+
+    async def _graded(
+        self, prompt: Prompt, criteria: Mapping[str, str], document: Document, task: Task
+    ) -> dict[str, Graded | Unscored]:
+        """Every criterion by the mean of its samples."""
+        count, seed = self.options.samples, self.options.seed
+        answers = await asyncio.gather(
+            *(
+                self._sample(prompt, criteria, document, task, None if seed is None else seed + number)
+                for number in range(count)
+            )
+        )
+        replies = [answer for answer in answers if isinstance(answer, Reply)]
+        if 2 * len(replies) <= count:
+            reason = next(answer.reason for answer in answers if isinstance(answer, Unscored))
+            lost = f"{count - len(replies)} of {count} samples failed: " if count > 1 else ""
+            return dict.fromkeys(criteria, Unscored(f"{self._name(prompt.id)}: {lost}{reason}"))
+        rationale = replies[0].rationale[:_RATIONALE]
+        graded: dict[str, Graded | Unscored] = {}
+        for name in criteria:
+            votes = tuple(reply.scores[name] for reply in replies)
+            graded[name] = Graded(fmean(votes), rationale, self._name(prompt.id), votes if count > 1 else ())
+        return graded
+
+    async def _sample(
+        self, prompt: Prompt, criteria: Mapping[str, str], document: Document, task: Task, seed: int | None
+    ) -> Reply | Unscored:
+        """One reply, in the first form that the server takes."""
+        forms = _FORMS if self._form is None else (self._form,)
+        first: NoReply | None = None
+        for form in forms:
+            sure = form == self._form or form == forms[-1]
+            tries = AsyncRetrying(
+                stop=stop_after_attempt(self.options.retries + 1),
+                wait=_pause,
+                retry=retry_if_exception(partial(_helps, sure)),
+                before_sleep=self._note,
+                reraise=True,
+            )
+            try:
+                reply = await tries(self._once, prompt, criteria, document, task, form, seed)
+            except NoReply as failed:
+                # Several may be under way when the first one finds out what the server takes.
+                first = first or failed
+                if sure or not failed.refused:
+                    break
+                _log.info("%s does not take response_format=%s (%s)", self.options.base_url, form, failed.reason)
+            else:
+                if self._form is None:
+                    self._form = form
+                return reply
+        self.usage.failures += 1
+        assert first is not None
+        return Unscored(first.reason)
+
+    async def _once(
+        self,
+        prompt: Prompt,
+        criteria: Mapping[str, str],
+        document: Document,
+        task: Task,
+        form: str,
+        seed: int | None,
+    ) -> Reply:
+        fence = Fence.fresh()
+        keyed = form != "json_schema"
+        request = prompt.render(document, task, criteria, fence, keyed=keyed, max_pictures=self.options.max_pictures)
+        wanted: dict[str, Any] | None = None
+        if form == "json_schema":
+            schema = json_schema(criteria, prompt.low, prompt.high)
+            wanted = {"type": form, "json_schema": {"name": "scores", "strict": True, "schema": schema}}
+        elif form == "json_object":
+            wanted = {"type": form}
+        text = await self._chat.ask(await self._messages(request), wanted, seed)
+        try:
+            return read_reply(text, tuple(criteria), prompt.low, prompt.high, fence.key if keyed else None)
+        except UnreadableReply as error:
+            # One that had a schema and did not keep to it may not have looked at it: another form may help.
+            raise NoReply(f"the reply cannot be read: {error}", again=True, refused=True) from None
+
+    async def _messages(self, request: Request) -> list[dict[str, Any]]:
+        system = {"role": "system", "content": request.system}
+        if all(isinstance(part, str) for part in request.parts):
+            # Servers of language models do not all take a list of parts.
+            return [system, {"role": "user", "content": request.text}]
+        parts = await asyncio.to_thread(lambda: [self._part(part) for part in request.parts])
+        return [system, {"role": "user", "content": parts}]
+
+    def _part(self, part: str | Picture) -> dict[str, Any]:
+        if isinstance(part, str):
+            return {"type": "text", "text": part}
+        url = data_url(part, self.options.max_side, self.options.max_picture_kb * 1000)
+        return {"type": "image_url", "image_url": {"url": url}}
+
+    def _note(self, state: RetryCallState) -> None:
+        self.usage.retries += 1
+        _log.info("%s: try %d: %s", self.options.model, state.attempt_number, _failure(state))
+
+
+def _is_about_nothing(term: str, prompt: Prompt, document: Document) -> bool:
+    return not document.pictures if prompt.layout == "pictures" else term == "call_quality" and not document.figures
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+def _helps(sure: bool, error: BaseException) -> bool:
+    """Whether another try is worth while: not where the form of the request is in doubt, which the next form settles."""
+    return isinstance(error, NoReply) and error.again and (sure or not error.refused)
+
+
+_backoff = wait_random_exponential(multiplier=0.5, max=8.0)
+
+
+def _pause(state: RetryCallState) -> float:
+    error = _failure(state)
+    # An unreadable reply is no sign of overload, and a server's own waiting time is kept by the connection.
+    if isinstance(error, NoReply) and (error.rested or error.refused):
+        return 0.0
+    return _backoff(state)

@@ -1,0 +1,188 @@
+"""Options of the OpenAI-compatible judge."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.judges.prompt import load_prompt
+
+OPENAI_URL = "https://api.openai.com/v1"
+PROMPTS = ("text", "multimodal")
+"""The prompts that score reward terms."""
+
+# What cannot move a score: it is left out of the fingerprint.
+_NEUTRAL = frozenset(
+    {"api_key_env", "timeout", "retries", "concurrency", "prompt_price", "completion_price", "cache_name", "base_url"}
+)
+_LOCAL_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local")
+
+
+class JudgeOptions(BaseModel):
+    """What an OpenAI-compatible judge is made of: plain data, without secrets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1)
+    """Name of the model, as the server knows it; with Azure the deployment."""
+
+    base_url: str = OPENAI_URL
+    """Address of the API, e.g. `http://127.0.0.1:8000/v1` for vLLM; with Azure the endpoint of the resource."""
+
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key, never the key itself. Without it `OPENAI_API_KEY` (Azure: `AZURE_OPENAI_API_KEY`)
+    is used where the address is OpenAI's (Azure's), and no key is sent anywhere else. Empty: send none."""
+
+    api_version: str | None = None
+    """Version of Azure's API; given, the server is Azure OpenAI."""
+
+    terms: tuple[str, ...] = ("text_quality", "call_quality")
+    """Terms to score: `text_quality`, `call_quality` (a language model); `image_quality`, `task_relevance`, `text_image_relevance` (a
+    vision-language model). One judge may score both kinds, with a request for each."""
+
+    temperature: float | None = Field(default=0.0, ge=0, le=2)
+    """Temperature of sampling; null leaves it to the server (some hosted reasoning models take none)."""
+
+    seed: int | None = None
+    """Seed of sampling, where the server takes one; sample number i gets `seed + i`."""
+
+    samples: int = Field(default=1, ge=1, le=32)
+    """How often each document is scored; the mean counts, and more than half must come."""
+
+    max_tokens: int | None = Field(default=1024, ge=16)
+    """Tokens of a reply, thoughts included; null leaves it to the server."""
+
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds that one request may take, whatever of it is slow."""
+
+    retries: int = Field(default=3, ge=0)
+    """How often a request is tried again after an overload, an outage, a broken connection or a reply that cannot be read."""
+
+    concurrency: int = Field(default=16, ge=1)
+    """Requests at the same time, and documents that the World has judged at the same time."""
+
+    max_side: int = Field(default=1024, ge=64)
+    """Longest side of a picture that is sent, in pixels."""
+
+    max_pictures: int = Field(default=16, ge=1)
+    """Pictures of a document (and of a task) that are shown at most, taken evenly; the model is told of the others."""
+
+    max_picture_kb: int = Field(default=512, ge=8)
+    """Weight of a picture that is sent, in kB before base64; heavier ones are compressed, then made smaller."""
+
+    structured: Literal["auto", "json_schema", "json_object", "off"] = "auto"
+    """How the reply's form is asked for. `auto` begins with a JSON schema and remembers what the server takes."""
+
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """More fields of the request, e.g. `{"chat_template_kwargs": {"enable_thinking": false}}`."""
+
+    prompt_price: float | None = Field(default=None, ge=0)
+    """Price of a million prompt tokens, for `usage.cost`."""
+
+    completion_price: float | None = Field(default=None, ge=0)
+    """Price of a million tokens of replies, for `usage.cost`."""
+
+    cache_name: str | None = Field(default=None, min_length=1)
+    """What the cache knows the server by, in place of `base_url`: for one that changes its address and not its model."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_url(cls, url: str) -> str:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ValueError(f"an address such as http://127.0.0.1:8000/v1 is needed, not {url!r}")
+        if urlsplit(url).password:
+            raise ValueError(
+                "a password in the address would be written into reports: name its variable as api_key_env"
+            )
+        return url
+
+    @field_validator("terms")
+    @classmethod
+    def _known_terms(cls, terms: tuple[str, ...]) -> tuple[str, ...]:
+        known = [term for prompt in PROMPTS for term in load_prompt(prompt).terms]
+        if not terms:
+            raise ValueError(f"at least one of {', '.join(known)} is needed")
+        for term in terms:
+            if term not in known:
+                raise ValueError(f"no term {term!r}{did_you_mean(term, known)}")
+        return tuple(dict.fromkeys(terms))
+
+    @model_validator(mode="after")
+    def _agree(self) -> JudgeOptions:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("several samples at temperature 0 are one sample: give a temperature, e.g. 0.7")
+        if self.api_version is not None and self.base_url == OPENAI_URL:
+            raise ValueError("with api_version, base_url is the endpoint of your Azure resource")
+        return self
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> JudgeOptions:
+        """Read options, e.g. from YAML.
+
+        Raises:
+            ConfigError: names the option that cannot be.
+        """
+        for name in options:
+            if name not in cls.model_fields:
+                hint = " (keys do not belong into configurations: give the variable's name)" if "key" in name else ""
+                raise ConfigError(f"openai judge: no option {name!r}{hint}{did_you_mean(name, cls.model_fields)}")
+        try:
+            return cls.model_validate(dict(options))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            said = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"openai judge: {f'option {place!r}: ' if place else ''}{said}") from None
+
+    def key(self) -> str:
+        """The key, read from the environment; empty where none is to be sent.
+
+        Raises:
+            ConfigError: one is needed and its variable is not set.
+        """
+        name = self.api_key_env
+        if name is None:
+            if self.api_version is not None:
+                name = "AZURE_OPENAI_API_KEY"
+            elif urlsplit(self.base_url).hostname == urlsplit(OPENAI_URL).hostname:
+                name = "OPENAI_API_KEY"
+            elif _is_hosted(self.base_url):
+                raise ConfigError(
+                    f"openai judge: name the environment variable that holds the key for {self.base_url} as api_key_env ('' if "
+                    "that server wants none)"
+                )
+            else:
+                return ""
+        if not name:
+            return ""
+        key = os.environ.get(name, "").strip()
+        if not key:
+            raise ConfigError(
+                f"openai judge: {self.base_url} needs a key and the environment variable {name} is not set where the World runs: "
+                f"export {name}=..., or name another as api_key_env"
+            )
+        return key
+
+    def decisive(self) -> str:
+        """Everything that can move a score, as JSON."""
+        data = self.model_dump(mode="json", exclude=set(_NEUTRAL))
+        return json.dumps({**data, "server": self.cache_name or self.base_url}, sort_keys=True)
+
+
+def _is_hosted(url: str) -> bool:
+    """Whether an address looks like a service on the internet: encrypted, and neither a private address nor a local name."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https" or "." not in host or host.endswith(_LOCAL_ENDINGS):
+        return False
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return True

@@ -1,0 +1,160 @@
+"""Several judges as one.
+
+In a configuration::
+
+    judges:
+      - use: panel
+        combine: median
+        judges:
+          - {use: openai, model: A, base_url: "http://a:8000/v1"}
+          - {use: openai, model: B, base_url: "http://b:8000/v1"}
+          - embedded
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+from llmi_env.document import Document
+from llmi_env.errors import ConfigError, LLMIError, MissingExtra, did_you_mean
+from llmi_env.judges.base import Judge
+from llmi_env.judges.cache import JudgmentCache
+from llmi_env.task import Task
+from llmi_env.world.config import JUDGES, WorldConfig
+from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+
+_log = logging.getLogger(__name__)
+_COMBINE = {"mean": fmean, "median": median}
+
+
+class PanelJudge:
+    """Asks several judges at the same time and combines those that have a score. Every vote is kept in the judgment.
+
+    Args:
+        judges: the members, as in `WorldConfig.judges`, or objects. A term is scored by those members that know it.
+        combine: `mean` or `median` of the votes.
+        quorum: votes that a term needs; by default more than half of the members that score it.
+        deadline: seconds that one member may take; the others' votes count without it. Shorter than the World's `judge_deadline`.
+
+    Raises:
+        ConfigError: an option, member or quorum that cannot be.
+        MissingExtra, AssetError: a member cannot be made.
+    """
+
+    def __init__(
+        self,
+        judges: Sequence[str | Mapping[str, Any] | Judge],
+        combine: str = "mean",
+        quorum: int | None = None,
+        deadline: float = 90.0,
+    ) -> None:
+        if combine not in _COMBINE:
+            raise ConfigError(f"panel: no way to combine {combine!r}{did_you_mean(combine, _COMBINE)}")
+        if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+            raise ConfigError(f"panel: `deadline` is a number of seconds above 0, not {deadline!r}")
+        if isinstance(judges, str) or not isinstance(judges, Sequence) or not judges:
+            raise ConfigError(f"panel: `judges` is a list of at least one judge, not {judges!r}")
+        self._members = tuple(_made(entry) for entry in judges)
+        self._combine, self._quorum, self._deadline = combine, quorum, float(deadline)
+        self._terms = tuple(dict.fromkeys(term for member in self._members for term in member.terms))
+        for term in self._terms:
+            voters = sum(term in member.terms for member in self._members)
+            if quorum is not None and (isinstance(quorum, bool) or not 1 <= quorum <= voters):
+                raise ConfigError(f"panel: `quorum` lies in 1..{voters}, the judges that score {term}, not {quorum!r}")
+        self._cache = JudgmentCache(None)
+        self._turns: dict[int, asyncio.Semaphore] = {}
+        self._loop: object = None
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Every term that a member scores."""
+        return self._terms
+
+    @property
+    def concurrency(self) -> int:
+        """How many documents may be judged at the same time: as many as the member that takes the most."""
+        return max(_slots(member) for member in self._members)
+
+    def use_cache(self, cache: JudgmentCache) -> None:
+        """Keep the members' scores in `cache`: each by itself, so that one that failed is asked again and the others are not."""
+        self._cache = cache
+
+    async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
+        """Judge one document."""
+        if self._loop is not asyncio.get_running_loop():
+            self._loop, self._turns = asyncio.get_running_loop(), {}
+        answers = await asyncio.gather(*(self._ask(at, document, task) for at in range(len(self._members))))
+        return {term: self._verdict(term, answers) for term in self._terms}
+
+    async def aclose(self) -> None:
+        """Close the members."""
+        await asyncio.gather(*(member.aclose() for member in self._members))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cache": JudgmentCache(None), "_turns": {}, "_loop": None}
+
+    async def _ask(self, at: int, document: Document, task: Task) -> Judgments:
+        member = self._members[at]
+
+        async def ask() -> Judgments:
+            turn = self._turns.setdefault(at, asyncio.Semaphore(_slots(member)))
+            async with turn, asyncio.timeout(self._deadline):
+                return await member(document, task)
+
+        try:
+            answer: object = await self._cache.through(member, document, task, ask)
+        except (ConfigError, MissingExtra):
+            raise  # a mistake of the set-up, not of this document
+        except TimeoutError as error:
+            reason = str(error) or f"no answer within {self._deadline:g} seconds"
+        except Exception as error:
+            _log.warning("%s of a panel failed", type(member).__name__, exc_info=error)
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            if isinstance(answer, Mapping):
+                return answer
+            reason = f"it gave {type(answer).__name__}, not judgments by term"
+        return dict.fromkeys(member.terms, Unscored(f"{type(member).__name__}: {reason}"))
+
+    def _verdict(self, term: str, answers: Sequence[Judgments]) -> Judgment:
+        asked = [answer for member, answer in zip(self._members, answers, strict=True) if term in member.terms]
+        told = [answer.get(term) for answer in asked]
+        votes = [vote for vote in told if isinstance(vote, Scored)]
+        needed = self._quorum or len(asked) // 2 + 1
+        if len(votes) < needed:
+            reasons = [vote.reason for vote in told if isinstance(vote, Unscored)]
+            return Unscored(
+                f"{len(votes)} of {len(asked)} judges have a score, {needed} are needed: " + "; ".join(reasons)
+            )
+        scores = [vote.score for vote in votes]
+        spread = f"{len(votes)} of {len(asked)} judges, {max(scores) - min(scores):g} apart"
+        said = [f"{vote.judge or 'a judge'}: {vote.score:g} {vote.rationale}".rstrip() for vote in votes]
+        names = ", ".join(vote.judge or "?" for vote in votes)
+        return Scored(
+            _COMBINE[self._combine](scores), "\n".join([spread, *said]), f"{self._combine}({names})", tuple(scores)
+        )
+
+
+def _made(entry: str | Mapping[str, Any] | Judge) -> Judge:
+    if not isinstance(entry, str | Mapping):
+        judge: object = entry
+    else:
+        plain = entry if isinstance(entry, str) else dict(entry)
+        ((use, options),) = WorldConfig.parse({"tools": {}, "judges": [plain]}).judge_uses()
+        try:
+            judge = JUDGES.make(use, options)
+        except LLMIError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"panel: judge {use!r} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(judge, Judge):
+        raise ConfigError(f"panel: {type(judge).__name__} is not a judge")
+    return judge
+
+
+def _slots(judge: Judge) -> int:
+    return getattr(judge, "concurrency", None) or WorldConfig.model_fields["judge_concurrency"].default

@@ -1,0 +1,259 @@
+"""Prompts of judges: what a model is told before it scores a document.
+
+The wording stands in `prompts/*.yaml`, each file with a version. A document is hostile: it was written by a policy that is paid for high
+scores. Three things keep it data:
+
+- it stands between marks with a nonce that is fresh for each request, so that no text can close the fence or imitate a mark;
+- what a chat template would read as a control token (`<|im_end|>`, `</s>`, `</think>`, ...) is spaced out, and invisible characters
+  (controls, bidirectional overrides, tags) are taken out, so that the model reads what a person would;
+- a reply that stands among other text counts only if it carries a second secret, the key (see `reply`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from string import Template
+from typing import Any, Literal
+
+import yaml
+
+from llmi_env.document import Document, Figure, Picture, Text
+from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.task import Task
+
+_CAPTION = 300
+# Joiners that emoji, Persian and the scripts of India need; every other invisible character goes.
+_JOINERS = "\u200c\u200d"
+_CONTROL_WORDS = re.compile(
+    r"<(?=[|｜])|(?<=[|｜])>"
+    r"|<(?=/?(?:s|think|thinking|image|img|unk|pad|bos|eos|mask|system|assistant|user|(?:start|end)_of_(?:turn|image))\s*>)"
+    r"|\[(?=/?(?:INST|SYS|IMG|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS)\])|<(?=<\s*/?SYS\s*>>)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The secrets of one request. They never enter a cache key.
+
+    Attributes:
+        nonce: marks what is data.
+        key: what a reply must carry where it may stand among other text.
+    """
+
+    nonce: str
+    key: str
+
+    @classmethod
+    def fresh(cls) -> Fence:
+        """A new one: 64 bits that nobody has seen."""
+        return cls(secrets.token_hex(8), secrets.token_hex(4))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt.
+
+    Attributes:
+        name: of its file.
+        version: raised with every change of wording.
+        layout: `source` shows the document as written, calls as text; `pictures` shows it as a reader sees it.
+        low: lowest score.
+        high: highest score.
+        terms: what to look for, by term.
+        system: the system message, with places for criteria, scale and nonce.
+        digest: of the wording: part of a judge's fingerprint.
+    """
+
+    name: str
+    version: int
+    layout: Literal["source", "pictures"]
+    low: int
+    high: int
+    terms: Mapping[str, str]
+    system: str
+    digest: str
+
+    @property
+    def id(self) -> str:
+        """Name and version, e.g. `text/1`."""
+        return f"{self.name}/{self.version}"
+
+    def render(
+        self,
+        document: Document,
+        task: Task,
+        criteria: Mapping[str, str],
+        fence: Fence,
+        *,
+        keyed: bool = False,
+        max_pictures: int = 16,
+    ) -> Request:
+        """The messages for one document.
+
+        Args:
+            document: what was written.
+            task: what was asked for.
+            criteria: what to look for, by term; a selection of `terms`, or a benchmark's own.
+            fence: secrets of this request.
+            keyed: whether the reply is to carry the fence's key.
+            max_pictures: how many pictures of the document, and of the task, are shown at most; they are taken evenly.
+        """
+        layout = _layout()
+        told = {"rationale": layout["rationale"]} | ({"key": fence.key} if keyed else {})
+        fields = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in reversed(told.items())]
+        shape = "{" + ", ".join([*fields, *(f"{json.dumps(name)}: N" for name in criteria)]) + "}"
+        count = task.image_count
+        wish = layout["wishes"]["exactly" if isinstance(count, int) else count]
+        values = {
+            "nonce": fence.nonce,
+            "low": self.low,
+            "high": self.high,
+            "criteria": "\n".join(f"- {name}: {_flat(text)}" for name, text in criteria.items()),
+            "question": clean(task.question),
+            "wish": Template(wish).substitute(count=count),
+            "keyed": layout["keyed"] if keyed else "",
+            "shape": shape,
+        }
+        places = {
+            "$given": list(_given(task, fence, self.layout == "pictures", max_pictures)),
+            "$document": [clean(document.to_source())]
+            if self.layout == "source"
+            else list(_laid_out(document, fence, max_pictures)),
+        }
+        parts: list[str | Picture] = []
+        for piece in re.split(r"(\$given|\$document)", layout["user"]):
+            parts += places.get(piece) or [Template(piece).substitute(values) if piece not in places else ""]
+        return Request(Template(self.system).substitute(values), tuple(_joined(parts)))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent to a model.
+
+    Attributes:
+        system: the system message.
+        parts: the user's message: texts and pictures in order, two texts never side by side.
+    """
+
+    system: str
+    parts: tuple[str | Picture, ...]
+
+    @property
+    def text(self) -> str:
+        """The user's message without its pictures."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+
+@cache
+def load_prompt(name: str) -> Prompt:
+    """A prompt by name: `text`, `multimodal` or `rubric`.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    folder = resources.files("llmi_env.judges") / "prompts"
+    names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")} - {"layout"}
+    if name not in names:
+        raise ConfigError(f"no prompt of judges {name!r}{did_you_mean(name, names)}")
+    data = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    low, high = data.pop("scale")
+    body = json.dumps([data, low, high, _layout()], sort_keys=True)
+    return Prompt(low=low, high=high, digest=hashlib.sha256(body.encode()).hexdigest()[:16], **data)
+
+
+@cache
+def _layout() -> dict[str, Any]:
+    file = resources.files("llmi_env.judges") / "prompts" / "layout.yaml"
+    layout: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return layout
+
+
+def clean(text: str) -> str:
+    """`text` as a person would read it: nothing invisible, no half characters, and no control token of a chat template."""
+    visible = "".join(
+        char
+        for char in text.replace("\r\n", "\n").replace("\r", "\n")
+        if char in "\n\t" or char in _JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
+    )
+    return _CONTROL_WORDS.sub(lambda match: f" {match[0]}" if match[0] == ">" else f"{match[0]} ", visible)
+
+
+def _flat(text: str) -> str:
+    return " ".join(clean(text).split())
+
+
+def _caption(text: str) -> str:
+    flat = _flat(text)
+    return flat if len(flat) <= _CAPTION else flat[:_CAPTION] + "..."
+
+
+def _line(name: str, fence: Fence, index: int, caption: str, reason: str = "") -> str:
+    values = {"nonce": fence.nonce, "index": index, "caption": _caption(caption) or "(nothing said)", "reason": reason}
+    return f"\n{Template(_layout()[name]).substitute(values)}\n"
+
+
+def _given(task: Task, fence: Fence, seeing: bool, most: int) -> Iterator[str | Picture]:
+    shown = set(evenly(len(task.images), most)) if seeing else set()
+    for index, picture in enumerate(task.images):
+        caption = picture.provenance.caption or picture.provenance.title
+        yield _line("given" if index in shown else "given_unseen", fence, index, caption)
+        if index in shown:
+            yield picture
+
+
+def _laid_out(document: Document, fence: Fence, most: int) -> Iterator[str | Picture]:
+    came = [index for index, figure in enumerate(document.figures) if figure.picture is not None]
+    shown = {came[at] for at in evenly(len(came), most)}
+    index = -1
+    for block in document:
+        if isinstance(block, Text):
+            yield clean(block.text)
+            continue
+        index += 1
+        caption = block.call.description if block.call is not None else "a call that cannot be read"
+        if block.picture is None:
+            yield _line("figure_missing", fence, index, caption, _reason(block))
+        elif index in shown:
+            yield _line("figure", fence, index, caption)
+            yield block.picture
+            yield "\n"
+        else:
+            yield _line("figure_unseen", fence, index, caption)
+
+
+def _reason(figure: Figure) -> str:
+    return figure.failure.kind if figure.failure is not None else "pending"
+
+
+def evenly(count: int, most: int) -> Sequence[int]:
+    """At most `most` of `count` places, spread evenly, the first and the last among them.
+
+    >>> evenly(10, 4)
+    [0, 3, 6, 9]
+    """
+    if count <= most:
+        return range(count)
+    return [round(at * (count - 1) / max(most - 1, 1)) for at in range(most)]
+
+
+def _joined(parts: Sequence[str | Picture]) -> Iterator[str | Picture]:
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        if text:
+            yield text
+        yield part
+        text = ""
+    if text:
+        yield text
