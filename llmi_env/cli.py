@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmi_env.calls import BUILTIN, Call, ToolSpec
-from llmi_env.cli_rewards import judge_app
+from llmi_env.cli_rewards import ablate, judge_app
 from llmi_env.errors import ConfigError, LLMIError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ corpus_app = typer.Typer(no_args_is_help=True, help="Pictures that the offline s
 app.add_typer(tools_app, name="tools")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(judge_app, name="judge")
+app.command()(ablate)
 console = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
 

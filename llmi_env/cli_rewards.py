@@ -1,7 +1,99 @@
 """The commands about rewards and judges; `llmi_env.cli` puts them into the `llmi` command."""
 
-from __future__ import annotations
+import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from llmi_env.errors import ConfigError
 
 judge_app = typer.Typer(no_args_is_help=True, help="Try judges on documents that are there already.")
+console = Console(soft_wrap=True)
+
+
+def ablate(
+    run: Annotated[Path, typer.Argument(help="A run folder, or one episode file (.parquet).")],
+    variants: Annotated[
+        str, typer.Option("--variants", "-v", help="A set of envs_configs/ablations, or a YAML file of your own.")
+    ] = "terms",
+    base: Annotated[
+        str | None, typer.Option(help="The reward that all are compared with [default: the run's own].")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which episode files of the run: 'train-*', 'after' ...")] = "*",
+    judgments: Annotated[
+        str | None,
+        typer.Option(help="Take those of another judge, by the name that 'llmi judge rescore' kept them under."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where tables and pictures go [default: RUN/ablation].")
+    ] = None,
+) -> None:
+    """Saved episodes under many variants of the reward, without writing or judging anything again.
+
+    Example: llmi ablate runs/quickstart --split 'train-*'
+
+    For each variant: mean reward, documents of a group that change places, advantages that move, and the episodes that move most. Terms
+    that no judge has scored make a variant "not computable"; 'llmi judge rescore' judges them.
+    """
+    from llmi_env.ablation import ablate as compute
+    from llmi_env.ablation import base_reward, load_variants, read_saved
+    from llmi_env.ablation.showing import to_console, write_all
+    from llmi_env.judgment_files import run_folder
+    from llmi_env.rewards.hybrid import HybridReward
+
+    _there(run)
+    episodes = read_saved(run, split, judgments=judgments)
+    chosen = load_variants(variants, base_reward(run, episodes) if base is None else HybridReward.load(base))
+    if any(variant.reward.own_terms for variant in chosen):
+        with console.status("reading the documents, which terms of your own need ..."):
+            episodes = read_saved(run, split, documents=True, judgments=judgments)
+    found = compute(episodes, chosen)
+    to_console(found, console)
+    written = write_all(found, out or run_folder(run) / "ablation")
+    console.print(f"tables and pictures: {written[0].parent}", markup=False, highlight=False)
+
+
+@judge_app.command("rescore")
+def judge_rescore(
+    run: Annotated[Path, typer.Argument(help="A run folder, or one episode file (.parquet).")],
+    judge: Annotated[
+        str, typer.Option("--judge", "-j", help="A judge by name or 'module:Class', or a YAML file with its options.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Keeps the judgments as RUN/judgments/NAME.jsonl [default: the judge's name].")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which episode files of the run: 'train-*', 'after' ...")] = "*",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Another file for the judgments.")] = None,
+) -> None:
+    """Judge saved documents again with another judge, and say how far the two agree.
+
+    Example: llmi judge rescore runs/quickstart --judge my-judge.yaml
+
+    What is judged is kept at once: Ctrl-C loses nothing, and the same command goes on with the rest. 'llmi ablate RUN --judgments NAME'
+    computes rewards of the new judgments.
+    """
+    from llmi_env.rescoring import agreement_rows, judge_config, judgments_name, rescore, to_json
+    from llmi_env.tables import print_table
+
+    _there(run)
+    chosen = name or judgments_name(judge)
+    result = rescore(run, judge_config(judge), chosen, pattern=split, out=out, console=console)
+    print_table(agreement_rows(result.terms), console)
+    if result.terms:
+        summary = result.path.with_suffix(".agreement.json")
+        summary.write_text(json.dumps(to_json(result), indent=1), encoding="utf-8")
+    console.print(
+        f"{result.documents} documents, {result.judged} judged now; judgments: {result.path}",
+        markup=False,
+        highlight=False,
+    )
+    if not result.finished:
+        console.print("stopped; the same command goes on with the rest")
+        raise typer.Exit(130)
+
+
+def _there(path: Path) -> None:
+    if not path.exists():
+        raise ConfigError(f"there is no {path}; a run folder is made by 'llmi train'")

@@ -43,6 +43,9 @@ from llmi_env.rewards.rules import (
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgments, Scored
 
+NOT_JUDGED = "no judge scores this term"
+"""Why a term has no score where no judge was asked, as against one that failed."""
+
 _DIGITS = 10  # rounds away the dust of binary fractions, so that 0.825 is 0.825
 _PLUGIN_DIFFICULTY = 0.1
 
@@ -227,7 +230,7 @@ class HybridReward:
             elif isinstance(judgment, Scored):
                 raw[name], said[name] = judgment.score, judgment.rationale
             else:
-                missing[name] = judgment.reason if judgment is not None else "no judge scores this term"
+                missing[name] = judgment.reason if judgment is not None else NOT_JUDGED
         for name in (term for term in self.spec.terms if term in RULE_TERMS):
             ruled = self._rule(name, facts, task, raw)
             if ruled is None:

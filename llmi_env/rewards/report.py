@@ -81,10 +81,11 @@ class RewardReport:
             unscored=tuple(data["unscored"]),
             versions=dict(data["versions"]),
             counts=dict(data["counts"]),
-            judgments={term: _judgment(given) for term, given in data.get("judgments", {}).items()},
+            judgments={term: judgment_from(given) for term, given in data.get("judgments", {}).items()},
             facts=dict(data.get("facts", {})),
         )
 
 
-def _judgment(data: Mapping[str, Any]) -> Judgment:
+def judgment_from(data: Mapping[str, Any]) -> Judgment:
+    """A judgment as `dataclasses.asdict` gave it."""
     return Unscored(data["reason"]) if "reason" in data else Scored(**{**data, "votes": tuple(data["votes"])})
