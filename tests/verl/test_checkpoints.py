@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,3 +68,12 @@ def test_a_disk_that_is_still_full_is_told(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(CheckpointError, match="No space left on device"):
         checkpoints.make_ready(tmp_path)
     assert checkpoints.saved_step(tmp_path) == 1
+
+
+def test_a_full_disk_is_told_with_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = pytest.importorskip("trainers.verl.launch")
+    save(tmp_path, 4)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
+    advice = str(launch._with_advice(OSError(errno.ENOSPC, "No space left on device", "verl.log"), tmp_path))
+    assert "is full" in advice
+    assert "saved up to step 4" in advice

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ from trainers.verl.recipe import VerlRecipe, check, command, environment
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_FULL = 1 << 20  # free bytes
 
 
 class VerlTrainer:
@@ -100,17 +103,8 @@ class VerlTrainer:
             try:
                 with VerlProcess(started, environment(recipe, run_dir), run_dir / "verl.log") as process:
                     process.watch(watcher.look)
-            except (TrainingError, OSError) as error:  # a full disk stops verl, or this process
-                step = saved_step(run_dir)
-                kept = (
-                    f"The run is saved up to step {step}; --resume goes on from there"
-                    if step
-                    else "Nothing is saved yet"
-                )
-                told = (
-                    str(error) if isinstance(error, TrainingError) else f"{error.filename or run_dir}: {error.strerror}"
-                )
-                raise TrainingError(told if "--resume" in told else f"{told}. {kept}") from error
+            except (TrainingError, OSError) as error:
+                raise _with_advice(error, run_dir) from error
             except KeyboardInterrupt:
                 step = saved_step(run_dir)
                 display.say(f"interrupted; saved up to step {step}, go on with --resume" if step else "interrupted")
@@ -218,6 +212,20 @@ def _prepare(recipe: VerlRecipe, run_dir: Path, resume: bool, console: Console |
         names = ", ".join(folder.name for folder in broken)
         console.print(f"{names}: not whole (a full disk, or a kill), removed; going on from step {step}")
     return step
+
+
+def _with_advice(error: TrainingError | OSError, run_dir: Path) -> TrainingError:
+    """The error with what is saved and what to do. A full disk stops verl and its log alike, so it is told from the disk itself."""
+    told = str(error) if isinstance(error, TrainingError) else f"{error.filename or run_dir}: {error.strerror}"
+    if shutil.disk_usage(run_dir).free < _FULL:
+        told = f"the disk of {run_dir} is full. Make room (global_step_* folders are the largest): {told}"
+    if "--resume" in told:
+        return TrainingError(told)
+    step = saved_step(run_dir)
+    return TrainingError(
+        f"{told}. "
+        + (f"The run is saved up to step {step}; --resume goes on from there" if step else "Nothing is saved yet")
+    )
 
 
 async def _check_judges(recipe: VerlRecipe) -> None:
