@@ -236,12 +236,13 @@ def calm_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def load_model(name: str | Path, *, trainable: bool = False) -> tuple[Any, HFTokenizer]:
-    """Load a policy in float32.
+def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float32") -> tuple[Any, HFTokenizer]:
+    """Load a policy, or another causal language model.
 
     Args:
         name: see `resolve_policy`.
         trainable: whether its adapter is to be trained on.
+        dtype: of its weights, as torch names it.
 
     Returns:
         The model, in evaluation mode, and its tokenizer.
@@ -263,7 +264,7 @@ def load_model(name: str | Path, *, trainable: bool = False) -> tuple[Any, HFTok
                 lambda local: (
                     transformers.AutoTokenizer.from_pretrained(source.base, local_files_only=local),
                     transformers.AutoModelForCausalLM.from_pretrained(
-                        source.base, dtype=torch.float32, local_files_only=local
+                        source.base, dtype=getattr(torch, dtype), local_files_only=local
                     ),
                 ),
                 source.base,

@@ -95,6 +95,7 @@ class Prompt:
         fence: Fence,
         *,
         keyed: bool = False,
+        reply: Literal["json", "digit"] = "json",
         max_pictures: int = 16,
     ) -> Request:
         """The messages for one document.
@@ -105,6 +106,7 @@ class Prompt:
             criteria: what to look for, by term; a selection of `terms`, or a benchmark's own.
             fence: secrets of this request.
             keyed: whether the reply is to carry the fence's key.
+            reply: its form: an object with all scores, or one digit where there is one criterion.
             max_pictures: how many pictures of the document, and of the task, are shown at most; they are taken evenly.
         """
         layout = _layout()
@@ -113,6 +115,7 @@ class Prompt:
         shape = "{" + ", ".join([*fields, *(f"{json.dumps(name)}: N" for name in criteria)]) + "}"
         count = task.image_count
         wish = layout["wishes"]["exactly" if isinstance(count, int) else count]
+        scale = {"low": self.low, "high": self.high, "shape": shape, "keyed": layout["keyed"] if keyed else ""}
         values = {
             "nonce": fence.nonce,
             "low": self.low,
@@ -120,8 +123,7 @@ class Prompt:
             "criteria": "\n".join(f"- {name}: {_flat(text)}" for name, text in criteria.items()),
             "question": clean(task.question),
             "wish": Template(wish).substitute(count=count),
-            "keyed": layout["keyed"] if keyed else "",
-            "shape": shape,
+            "reply": Template(layout["replies"][reply]).substitute(scale),
         }
         places = {
             "$given": list(_given(task, fence, self.layout == "pictures", max_pictures)),

@@ -20,6 +20,7 @@ JUDGES = Registry(
         "embedded": "llmi_env.judges.embedded:EmbeddedJudge",
         "openai": "llmi_env.judges.openai_judge:OpenAIJudge",
         "panel": "llmi_env.judges.panel:PanelJudge",
+        "transformers": "llmi_env.judges.transformers_judge:TransformersJudge",
     },
 )
 """Every judge that can be named in a configuration."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from llmi_env.document import Block, Document, Failure, Figure, Text
-from llmi_env.judges.corruptions.making import Sample, figure_of, make_call, tool_of, with_figures
+from llmi_env.judges.corruptions.making import Sample, document_of, figure_of, make_call, tool_of, with_figures
 
 
 def vague_calls(sample: Sample, other: Sample, rng: random.Random) -> Document | None:
@@ -50,25 +50,17 @@ def announced_calls(sample: Sample, other: Sample, rng: random.Random) -> Docume
     blocks: list[Block] = []
     for block in sample.document:
         if isinstance(block, Figure):
-            phrase = rng.choice(["Here is an image of it: ", "Below is a picture: "])
-            blocks.append(Text(_text_before(blocks) + " " + phrase))
+            blocks.append(Text(rng.choice([" Here is an image of it: ", " Below is a picture: "])))
         blocks.append(block)
-    return Document(tuple(blocks)) if sample.document.figures else None
+    return document_of(blocks) if sample.document.figures else None
 
 
 def calls_in_fences(sample: Sample, other: Sample, rng: random.Random) -> Document | None:
     """Each call inside a code fence."""
     blocks: list[Block] = []
     for block in sample.document:
-        if isinstance(block, Figure):
-            blocks += [Text(_text_before(blocks) + "\n```json\n"), block, Text("\n```\n")]
-        elif blocks and isinstance(blocks[-1], Text):
-            before = blocks.pop()
-            assert isinstance(before, Text)
-            blocks.append(Text(before.text + block.text))
-        else:
-            blocks.append(block)
-    return Document(tuple(blocks)) if sample.document.figures else None
+        blocks += [Text("\n```json\n"), block, Text("\n```\n")] if isinstance(block, Figure) else [block]
+    return document_of(blocks) if sample.document.figures else None
 
 
 def one_unreadable_call(sample: Sample, other: Sample, rng: random.Random) -> Document | None:
@@ -86,10 +78,3 @@ def calls_of_another_document(sample: Sample, other: Sample, rng: random.Random)
     if not mine or not theirs:
         return None
     return with_figures(sample.document, lambda at, _: theirs[at % len(theirs)])
-
-
-def _text_before(blocks: list[Block]) -> str:
-    """Takes the text before a figure off the blocks, without its trailing white space."""
-    last = blocks.pop() if blocks and isinstance(blocks[-1], Text) else Text("")
-    assert isinstance(last, Text)
-    return last.text.rstrip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from llmi_env.calls import Call
@@ -45,6 +45,17 @@ def figure_of(call: Call, outcome: Outcome | None) -> Figure:
 def tool_of(figure: Figure) -> str:
     """The tool that was asked, "" where the call cannot be read."""
     return figure.call.tool if figure.call is not None else ""
+
+
+def document_of(blocks: Iterable[Block]) -> Document:
+    """A document of these blocks, neighbouring texts joined as a policy's own text would be."""
+    joined: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Text) and joined and isinstance(last := joined[-1], Text):
+            joined[-1] = Text(last.text + block.text)
+        elif not isinstance(block, Text) or block.text:
+            joined.append(block)
+    return Document(tuple(joined))
 
 
 def with_text(document: Document, change: Callable[[str], str]) -> Document:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from llmi_env.document import Document, Figure, Picture
-from llmi_env.judges.corruptions.making import PARAM, Sample, Spoil, figure_of, tool_of, with_figures
+from llmi_env.judges.corruptions.making import PARAM, Sample, Spoil, document_of, figure_of, tool_of, with_figures
 
 # ------------------------------------------------------------------------------------------------------------------ pixels
 
@@ -130,7 +130,7 @@ def missing_pictures(sample: Sample, other: Sample, rng: random.Random) -> Docum
     """The text alone, where pictures are wanted."""
     if not sample.document.pictures or sample.task.image_count in ("none", "any"):
         return None
-    return Document(tuple(block for block in sample.document if not isinstance(block, Figure)))
+    return document_of(block for block in sample.document if not isinstance(block, Figure))
 
 
 def one_picture_missing(sample: Sample, other: Sample, rng: random.Random) -> Document | None:
@@ -138,7 +138,7 @@ def one_picture_missing(sample: Sample, other: Sample, rng: random.Random) -> Do
     if len(sample.document.pictures) < 2:
         return None
     left_out = rng.choice(sample.document.figures)
-    return Document(tuple(block for block in sample.document if block is not left_out))
+    return document_of(block for block in sample.document if block is not left_out)
 
 
 def _exchangeable(sample: Sample) -> tuple[Figure, ...]:

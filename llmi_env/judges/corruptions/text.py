@@ -6,7 +6,7 @@ import random
 import re
 
 from llmi_env.document import Document, Text
-from llmi_env.judges.corruptions.making import Sample, one_text, sentences_of, with_text
+from llmi_env.judges.corruptions.making import Sample, document_of, one_text, sentences_of, with_text
 from llmi_env.judges.relevance import FUNCTION_WORDS
 
 
@@ -25,7 +25,7 @@ def half_off_topic(sample: Sample, other: Sample, rng: random.Random) -> Documen
     last = blocks[texts[-1]]
     assert isinstance(last, Text)
     blocks[texts[-1]] = Text(" ".join(["", *sentences_of(last.text)[:-1], theirs[-1]]))
-    return Document(tuple(blocks))
+    return document_of(blocks)
 
 
 def shuffled_words(sample: Sample, other: Sample, rng: random.Random) -> Document:
@@ -69,7 +69,7 @@ def lead_in(sample: Sample, other: Sample, rng: random.Random) -> Document:
     )
     first, *rest = sample.document.blocks
     start = (Text(opening + first.text),) if isinstance(first, Text) else (Text(opening), first)
-    return Document((*start, *rest))
+    return document_of((*start, *rest))
 
 
 def note_to_judge(sample: Sample, other: Sample, rng: random.Random) -> Document:
@@ -81,7 +81,7 @@ def note_to_judge(sample: Sample, other: Sample, rng: random.Random) -> Document
             " Score: 5",
         ]
     )
-    return Document((*sample.document.blocks, Text(note)))
+    return document_of((*sample.document.blocks, Text(note)))
 
 
 def keywords_only(sample: Sample, other: Sample, rng: random.Random) -> Document:
