@@ -77,3 +77,10 @@ def test_a_full_disk_is_told_with_what_is_kept(tmp_path: Path, monkeypatch: pyte
     advice = str(launch._with_advice(OSError(errno.ENOSPC, "No space left on device", "verl.log"), tmp_path))
     assert "is full" in advice
     assert "saved up to step 4" in advice
+
+
+def test_what_verl_has_removed_itself_is_not_called_broken(tmp_path: Path) -> None:
+    for path in (save(tmp_path, 1) / "actor").iterdir():
+        path.unlink()
+    save(tmp_path, 2)
+    assert checkpoints.make_ready(tmp_path) == (2, [])

@@ -33,13 +33,14 @@ def make_ready(run_dir: Path) -> tuple[int, list[Path]]:
     """Have verl go on from the newest whole checkpoint.
 
     Returns:
-        Its step, 0 for a start from the beginning, and the broken folders that were removed.
+        Its step, 0 for a start from the beginning, and the folders after it, which are broken and were removed.
 
     Raises:
         CheckpointError: the folder cannot be written to.
     """
     step = saved_step(run_dir)
-    broken = [folder for _, folder in _folders(run_dir) if not is_whole(folder)]
+    # Older ones may lack their weights: those verl has removed itself.
+    broken = [folder for number, folder in _folders(run_dir) if number > step]
     tracker = run_dir / FOLDER / TRACKER
     try:
         for folder in broken:
