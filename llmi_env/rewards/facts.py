@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from PIL import Image
-
-from llmi_env.document import Document, Figure, Picture
+from llmi_env.document import Document, Figure
 from llmi_env.errors import ConfigError
+from llmi_env.rewards.likeness import alike, appearance, shows_something
 from llmi_env.rewards.rules import AT_LEAST_ONE, FREE, NONE_ALLOWED, wanted_code
+from llmi_env.rewards.text_slips import slips_of
 from llmi_env.task import Task
 
 _NOT_VALID = frozenset({"malformed", "unknown_tool", "bad_params"})
-_SMALLEST_SIDE = 16
-_FLAT_RANGE = 8
 _SPARE_CALLS = 2
 
 
@@ -29,14 +27,15 @@ class Facts:
         calls: calls written, unreadable ones included.
         rungs: how far each call came (see `CALL_LADDER`), those that the world failed left out; a blank picture is a failed call.
         valid_tools: tool of each call that could be carried out, whatever came of it.
-        useful_tools: the same without calls that brought a picture which is already there.
+        useful_tools: the same without calls that brought a picture which is already there, or nearly so.
         succeeded_tools: tool of each call that brought a picture.
         pictures: pictures that came.
-        usable: those of them that show something and are not there twice.
+        usable: those of them that show something and do not look like an earlier one or like an input picture.
         world_faults: calls that failed through no fault of the policy, or whose outcome never came.
         policy_faults: calls that failed through the policy's fault.
         malformed: calls that could not be read.
         has_text: whether anything is written besides calls.
+        slips: kinds of what is no text for a reader (see `llmi_env.rewards.text_slips`).
         budget: how many calls the task can honestly use.
     """
 
@@ -52,6 +51,7 @@ class Facts:
     policy_faults: int
     malformed: int
     has_text: bool
+    slips: tuple[str, ...]
     budget: int
 
     @classmethod
@@ -62,6 +62,7 @@ class Facts:
         states = [state_of(figure) for figure in figures]
         seen = Counter(states)
         needed = max(len(set(task.tools)), 1)
+        again = _seen_before(document, task)
         return cls(
             wanted=wanted,
             calls=len(figures),
@@ -72,17 +73,18 @@ class Facts:
             ),
             valid_tools=tuple(f.call.tool for f in figures if f.call is not None and is_valid(f)),
             useful_tools=tuple(
-                f.call.tool
-                for at, f in enumerate(figures)
-                if f.call is not None and is_valid(f) and not _already_there(f, figures[:at])
+                f.call.tool for at, f in enumerate(figures) if f.call is not None and is_valid(f) and at not in again
             ),
             succeeded_tools=tuple(f.call.tool for f in figures if f.call is not None and f.picture is not None),
             pictures=len(document.pictures),
-            usable=len({picture.digest for picture in document.pictures if shows_something(picture)}),
+            usable=sum(
+                f.picture is not None and shows_something(f.picture) and at not in again for at, f in enumerate(figures)
+            ),
             world_faults=seen["world"],
             policy_faults=len(figures) - seen["world"] - seen["succeeded"],
             malformed=seen["malformed"],
             has_text=bool(document.text.strip()),
+            slips=slips_of(document.text),
             budget=max(needed, wanted) if wanted not in (FREE, AT_LEAST_ONE, NONE_ALLOWED) else needed + _SPARE_CALLS,
         )
 
@@ -133,18 +135,14 @@ def state_of(figure: Figure) -> str:
     return figure.failure.kind if figure.failure.kind in _NOT_VALID else "failed"
 
 
-def _already_there(figure: Figure, earlier: Sequence[Figure]) -> bool:
-    picture = figure.picture
-    return picture is not None and any(f.picture is not None and f.picture.digest == picture.digest for f in earlier)
-
-
-def shows_something(picture: Picture) -> bool:
-    """Whether a picture is more than one flat colour and larger than an icon's pixel: a blank one is no illustration."""
-    image = picture.image
-    if min(image.size) < _SMALLEST_SIDE:
-        return False
-    flat: Image.Image = image.convert("RGBA") if image.mode in ("P", "PA", "LA") else image
-    bands = flat.getextrema()
-    pairs = bands if isinstance(bands[0], tuple) else (bands,)
-    ranges = [float(high) - float(low) for low, high in pairs]
-    return max(ranges) > _FLAT_RANGE
+def _seen_before(document: Document, task: Task) -> set[int]:
+    """Figures whose picture looks like an earlier one, or like an input picture."""
+    seen = [appearance(picture) for picture in task.images]
+    again = set()
+    for at, figure in enumerate(document.figures):
+        if figure.picture is not None:
+            look = appearance(figure.picture)
+            if any(alike(look, other) for other in seen):
+                again.add(at)
+            seen.append(look)
+    return again

@@ -7,9 +7,9 @@ gates, and the weighted values are added up. LLM-I's formula
 
 is such a sum: 0.2 `image_count`, 0.35 `text_quality`, 0.15 `call_quality`, and 0.1 for each of three picture terms gated by `image_count`.
 
-`llmi` is a sum of the same form, described term by term in `envs_configs/rewards/llmi.yaml`: 0.20 `image_count`, 0.25 `tool_choice`, 0.15
-`call_success`, 0.15 `call_quality`, 0.15 `text_quality`, and 0.10 for the pictures themselves, gated by `image_count`. All but the text
-is gated by the text, pictures that are wanted and missing earn nothing, and what the world failed does not cost.
+`llmi` is a sum of the same form, described term by term in `envs_configs/rewards/llmi.yaml`: 0.20 `text_quality`, 0.52 for the calls (which
+tool, whether it can be carried out, whether it brought a picture, how well it is put), 0.28 for the pictures. All is gated by the text, what
+calls brought by the choice of tools; pictures that are wanted and missing earn nothing, and what the world failed does not cost.
 
 No score is not a low score: where a term that the total needs has no judgment, the total is `None` and the report says why.
 """
@@ -36,7 +36,9 @@ from llmi_env.rewards.rules import (
     FREE,
     NONE_ALLOWED,
     call_success,
+    call_validity,
     image_count,
+    plain_text,
     tool_choice,
     tool_use,
 )
@@ -303,12 +305,16 @@ class HybridReward:
         if name == "tool_use":
             weights: dict[str, float] = dict.fromkeys(task.tools, _PLUGIN_DIFFICULTY) | dict(DIFFICULTY)
             return tool_use(task.tools, facts.valid_tools, facts.succeeded_tools, weights)
+        if name == "plain_text":
+            return plain_text(facts.slips)
         if facts.wanted == NONE_ALLOWED:
             return float(not facts.calls)
         if not facts.calls:
             return self.spec.counting.free_call_credit if facts.wanted == FREE and not task.tools else 0.0
         if name == "call_success":
-            return call_success(facts.rungs) if facts.rungs else 1.0
+            return call_success(facts.rungs, facts.world_faults)
+        if name == "call_validity":
+            return call_validity(facts.rungs, facts.world_faults)
         if task.tools:
             return tool_choice(task.tools, facts.useful_tools, facts.calls, facts.budget)
         within = min(len(facts.useful_tools), facts.budget) / facts.calls

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmi_env.errors import ConfigError, did_you_mean
 
-RULE_TERMS = ("image_count", "tool_use", "tool_choice", "call_success")
+RULE_TERMS = ("image_count", "tool_use", "tool_choice", "call_validity", "call_success", "plain_text")
 """Terms that need no judge. Every other term is a judge's."""
 
 Situation = Literal[
@@ -85,7 +85,7 @@ class Counting(BaseModel):
     free_choice: str | None = None
     """Judged term that stands in for `tool_choice` where a task names no tools; without one, the share of valid calls within the budget."""
     free_call_credit: float = Field(default=0.0, ge=0, le=1)
-    """What `tool_choice` and `call_success` are worth without a call where the count is free."""
+    """What `tool_choice`, `call_validity` and `call_success` are worth without a call where the count is free."""
 
 
 class Preset(BaseModel):

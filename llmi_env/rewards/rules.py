@@ -1,7 +1,8 @@
 """The rules: scores that need no judge, as plain functions with exact values.
 
-`image_count` and `tool_use` are those of LLM-I. `tool_choice` and `call_success` are ours: the first credits the right choice of tools
-whatever the tools delivered, the second the calls themselves, the policy's faults only.
+`image_count` and `tool_use` are those of LLM-I. The others are ours, and part the credit for a call: `tool_choice` for the right tools,
+whatever they delivered; `call_validity` for calls that can be carried out as written; `call_success` for what came of those, the policy's
+faults only. `plain_text` says whether the text is text, and not something meant for whoever scores it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ _OVERSHOOT = 0.3
 _WORDS: Mapping[str, int] = {"none": NONE_ALLOWED, "any": FREE, "at_least_one": AT_LEAST_ONE}
 
 CALL_LADDER: Final[Mapping[str, float]] = MappingProxyType(
-    {"malformed": 0.1, "unknown_tool": 0.25, "bad_params": 0.25, "failed": 0.5, "succeeded": 1.0}
+    {"malformed": 0.2, "unknown_tool": 0.5, "bad_params": 0.5, "failed": 1.0, "succeeded": 1.0}
 )
-"""What a call earns by how far it came. A weak policy needs the lower rungs: without them every call that brings no picture is alike."""
+"""How valid a call is by how far it came. A weak policy needs the lower rungs: without them every call that cannot be carried out is alike."""
+
+_IMPOSSIBLE = ("malformed", "unknown_tool", "bad_params")
+_SLIP = 0.3
 
 
 def wanted_code(wanted: ImageCount | str) -> int:
@@ -105,10 +109,11 @@ def tool_use(
 
 
 def tool_choice(required: Collection[str], valid: Sequence[str], calls: int, budget: int) -> float:
-    """F1 of the tools chosen against those required, in [0, 1], whatever the calls delivered.
+    """Precision times recall of the tools chosen against those required, in [0, 1], whatever the calls delivered.
 
     Recall is over the required tools, each once. Precision is over all calls: what is unreadable, of another tool, or beyond `budget`
-    was not called for.
+    was not called for. The product, and not F1, so that calling several tools where one is needed earns on average no more than guessing
+    one: two for one earn 1/2, three 1/3.
 
     Args:
         required: tools that the task needs, not empty.
@@ -123,16 +128,42 @@ def tool_choice(required: Collection[str], valid: Sequence[str], calls: int, bud
     if not right:
         return 0.0
     recall = len(wanted & set(right)) / len(wanted)
-    precision = min(len(right), max(budget, len(wanted))) / max(calls, len(valid))
-    return 2 * precision * recall / (precision + recall)
+    return recall * min(len(right), max(budget, len(wanted))) / max(calls, len(valid))
 
 
-def call_success(rungs: Sequence[str]) -> float:
-    """Mean of `CALL_LADDER` over the calls, those that the world failed left out beforehand; 0 without a call."""
+def call_validity(rungs: Sequence[str], owed: int = 0) -> float:
+    """How far the calls could be carried out as written: mean of `CALL_LADDER`, whatever came of them; 0 without a call.
+
+    Args:
+        rungs: how far each call came, but for those that the world failed.
+        owed: calls that the world failed: they were valid.
+    """
     for rung in rungs:
         if rung not in CALL_LADDER:
+            raise ConfigError(f"call_validity: no rung {rung!r}{did_you_mean(rung, CALL_LADDER)}")
+    calls = len(rungs) + owed
+    return (sum(CALL_LADDER[rung] for rung in rungs) + owed) / calls if calls else 0.0
+
+
+def call_success(rungs: Sequence[str], owed: int = 0) -> float:
+    """Share of the valid calls that brought a picture; 0 without any, 1 where the world failed them all.
+
+    Calls that could not be carried out do not count here: they are `call_validity`'s.
+
+    Args:
+        rungs: how far each call came, but for those that the world failed.
+        owed: calls that the world failed.
+    """
+    tried = [rung for rung in rungs if rung not in _IMPOSSIBLE]
+    for rung in tried:
+        if rung not in CALL_LADDER:
             raise ConfigError(f"call_success: no rung {rung!r}{did_you_mean(rung, CALL_LADDER)}")
-    return sum(CALL_LADDER[rung] for rung in rungs) / len(rungs) if rungs else 0.0
+    return tried.count("succeeded") / len(tried) if tried else float(owed > 0)
+
+
+def plain_text(slips: Collection[str]) -> float:
+    """1 for running text; 0.3 for each kind of slip (see `llmi_env.rewards.text_slips`), multiplied."""
+    return _SLIP ** len(set(slips))
 
 
 def _whole(name: str, value: object, least: int) -> int:

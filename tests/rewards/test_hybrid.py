@@ -152,13 +152,26 @@ def test_llmi_credits_each_step_toward_an_illustrated_document() -> None:
         document("Owls hunt at night.", figure("serch", "unknown_tool")),
         document("Owls hunt at night.", figure("code", "raised")),
         document("Owls hunt at night.", figure("search", "empty")),
-        document("Owls hunt at night.", figure("code", picture())),
         document("Owls hunt at night.", figure("search", picture())),
     ]
     totals = [LLMI.score(step, ONE, judged()).total for step in ladder]
     assert all(total is not None for total in totals)
     assert totals == sorted(totals, key=lambda total: total or 0)
     assert len(set(totals)) == len(totals)
+
+
+def test_llmi_parts_choice_from_success() -> None:
+    """The right tool that failed earns more than the wrong one that brought a picture, which earns what a failed one does."""
+    right, wrong, failed = (
+        LLMI.score(document("Owls hunt at night.", shown), ONE, judged())
+        for shown in (figure("search", "empty"), figure("code", picture()), figure("code", "raised"))
+    )
+    assert right.total is not None
+    assert wrong.total is not None
+    assert right.total > wrong.total == failed.total
+    assert (right.terms["tool_choice"].raw, right.terms["call_success"].raw) == (1, 0)
+    assert (wrong.terms["tool_choice"].raw, wrong.terms["call_success"].raw) == (0, 1)
+    assert right.terms["call_validity"].raw == wrong.terms["call_validity"].raw == 1
 
 
 def test_llmi_wants_nothing_where_nothing_is_wanted() -> None:
@@ -203,8 +216,8 @@ def test_rules_need_no_judge() -> None:
     assert rules.judged_terms == ()
     assert rules.score(document("w", figure(outcome=picture())), ONE).total == 1
     assert rules.score(document("w"), ONE).total == 0
-    assert rules.score(document("w"), FREE).total == 0.25
-    assert rules.score(document("w", figure("code", picture())), ONE).total == pytest.approx(0.6)
+    assert rules.score(document("w"), FREE).total == pytest.approx(0.18125)
+    assert rules.score(document("w", figure("code", picture())), ONE).total == pytest.approx(0.1)
 
 
 _outcomes = st.one_of(

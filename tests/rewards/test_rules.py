@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmi_env.errors import ConfigError
-from llmi_env.rewards import call_success, image_count, tool_choice, tool_use, wanted_code
+from llmi_env.rewards import call_success, call_validity, image_count, plain_text, tool_choice, tool_use, wanted_code
 
 
 @pytest.mark.parametrize(
@@ -76,20 +76,39 @@ def test_tool_use_refuses_strings_and_unknown_tools() -> None:
 def test_tool_choice_credits_the_choice_and_takes_off_extra_calls() -> None:
     assert tool_choice({"search"}, ["search"], 1, 1) == 1
     assert tool_choice({"search"}, ["code"], 1, 1) == 0
-    assert tool_choice({"search", "code"}, ["search"], 1, 2) == pytest.approx(2 / 3)
-    assert tool_choice({"search"}, ["search", "code"], 2, 1) == pytest.approx(2 / 3)
-    assert tool_choice({"search"}, ["search"] * 8, 8, 1) == pytest.approx(2 / 9)
-    assert tool_choice({"search"}, ["search"], 3, 3) == 0.5  # two more could not be read
+    assert tool_choice({"search", "code"}, ["search"], 1, 2) == 0.5
+    assert tool_choice({"search"}, ["search"] * 8, 8, 1) == pytest.approx(1 / 8)
+    assert tool_choice({"search"}, ["search"], 3, 3) == pytest.approx(1 / 3)  # two more could not be read
     with pytest.raises(ConfigError):
         tool_choice(set(), [], 0, 1)
 
 
-def test_calls_climb_a_ladder() -> None:
-    rungs = ["malformed", "unknown_tool", "failed", "succeeded"]
-    scores = [call_success([rung]) for rung in rungs]
+def test_calling_several_tools_earns_no_more_than_guessing_one() -> None:
+    tools = ["search", "diffusion", "code", "edit"]
+    for called in range(1, 5):
+        earned = [tool_choice({needed}, tools[:called], called, 1) for needed in tools]
+        assert sum(earned) / len(earned) == pytest.approx(1 / 4)
+
+
+def test_validity_climbs_a_ladder_whatever_the_calls_brought() -> None:
+    scores = [call_validity([rung]) for rung in ("malformed", "unknown_tool", "failed")]
     assert scores == sorted(scores)
-    assert scores[-1] == 1
-    assert call_success([]) == 0
-    assert call_success(["succeeded", "malformed"]) == pytest.approx(0.55)
+    assert call_validity(["failed"]) == call_validity(["succeeded"]) == 1
+    assert call_validity([]) == 0
+    assert call_validity(["malformed"], owed=1) == pytest.approx(0.6)  # what the world failed was valid
+    with pytest.raises(ConfigError, match="did you mean 'failed'"):
+        call_validity(["fail"])
+
+
+def test_success_is_of_valid_calls_and_the_worlds_faults_are_left_out() -> None:
+    assert call_success(["succeeded", "failed"]) == 0.5
+    assert call_success(["succeeded", "malformed", "bad_params"]) == 1
+    assert call_success(["malformed"]) == call_success([]) == 0
+    assert call_success(["malformed"], owed=1) == call_success([], owed=2) == 1
+    assert call_success(["failed"], owed=3) == 0
     with pytest.raises(ConfigError, match="did you mean 'failed'"):
         call_success(["fail"])
+
+
+def test_each_kind_of_slip_takes_most_of_the_text() -> None:
+    assert [plain_text(slips) for slips in ((), ("a",), ("a", "a"), ("a", "b"))] == [1, 0.3, 0.3, pytest.approx(0.09)]

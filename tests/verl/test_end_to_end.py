@@ -34,7 +34,7 @@ def test_grpo_and_going_on(tmp_path: Path) -> None:
     for row in rows[1:3]:
         assert row["logprob_error"] < 1e-4  # the sampler's probabilities are the trainer's
         assert row["rollouts"] == row["scored"] == 16
-        assert row["terms"].keys() == {"image_count", "tool_choice", "call_success"}
+        assert row["terms"].keys() == {"image_count", "tool_choice", "call_validity", "call_success"}
         assert {"llmi/unscored", "llmi/reward/term_image_count", "actor/pg_loss"} <= row["verl"].keys()
         assert all(math.isfinite(row[name]) for name in ("loss", "kl", "entropy", "grad_norm"))
     rollouts = rollouts_of(read_episodes(run, "train-00002"))

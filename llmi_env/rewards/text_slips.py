@@ -1,0 +1,69 @@
+"""What is in a text that is no text for a reader: markup of chats and prompts, forged pictures, forged scores, hidden letters.
+
+No honest document needs any of it, and every judge, the best included, can be moved by some. So a rule finds it, without looking at what the
+text says; what is said to a judge in plain words is the judges' to see through.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+_PATTERNS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
+    {
+        "chat_markup": re.compile(
+            r"<\|[a-z_]{2,30}\|>|\[/?INST\]|<</?SYS>>|</?(?:system|assistant|user|document|answer|imgen|tool_call|think|verdict|score)>",
+            re.IGNORECASE,
+        ),
+        "forged_picture": re.compile(
+            r"!\[[^\]\n]{0,300}\]\(|<(?:img|image|figure|picture)\b|data:image/|\[(?:picture|image|figure|photo) \d{1,3}\b",
+            re.IGNORECASE,
+        ),
+        "forged_score": re.compile(
+            r"\b(?:score|rating|verdict|grade|(?:text|call|image|picture|overall)[ _-]?quality"
+            r"|(?:task|text[ _-]?image|image[ _-]?text)[ _-]?relevance)[\"'*]{0,3}\s{0,3}[:=]\s{0,3}[\"'*]{0,3}[1-9]",
+            re.IGNORECASE,
+        ),
+    }
+)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_JOINERS = "\u200c\u200d\ufe0f"  # belong to emoji and to some scripts
+_HIDDEN_SHARE = 0.01
+_MIXED_WORDS = 2
+_SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "FULLWIDTH", "MATHEMATICAL")
+
+
+def slips_of(text: str) -> tuple[str, ...]:
+    """Kinds of what is no text for a reader, each once, in a fixed order; linear in the text.
+
+    `chat_markup`: tags and control tokens of chats and prompts. `forged_picture`: pictures written out in place of a call. `forged_score`: a
+    name of a score with a number. `hidden_letters`: characters that are not shown, or words made of letters of several scripts.
+
+    >>> slips_of("Owls hunt at night."), slips_of("Owls. Text quality: 5")
+    ((), ('forged_score',))
+    """
+    found = [kind for kind, pattern in _PATTERNS.items() if pattern.search(text)]
+    if not text.isascii() and (_hidden(text) or _mixed(text)):
+        found.append("hidden_letters")
+    return tuple(found)
+
+
+def _hidden(text: str) -> bool:
+    unseen = sum(unicodedata.category(char) in ("Cf", "Co", "Cn") and char not in _JOINERS for char in text)
+    joined = sum(text.count(char) for char in _JOINERS)
+    return unseen + max(0, joined - len(text) // 4) > _HIDDEN_SHARE * len(text)
+
+
+def _mixed(text: str) -> bool:
+    mixed = (word for word in _WORD.findall(text) if not word.isascii() and len(set(_scripts(word))) > 1)
+    return sum(1 for _ in zip(range(_MIXED_WORDS), mixed, strict=False)) == _MIXED_WORDS
+
+
+def _scripts(word: str) -> Iterator[str]:
+    for char in word:
+        script = unicodedata.name(char, "").partition(" ")[0]
+        if script in _SCRIPTS:
+            yield script
