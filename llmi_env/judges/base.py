@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from llmi_env.document import Document
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgments
-
-if TYPE_CHECKING:
-    from llmi_env.judges.cache import JudgmentCache
 
 
 @runtime_checkable
@@ -34,13 +31,4 @@ class Judge(Protocol):
 
     async def aclose(self) -> None:
         """Release models and connections; may be called twice."""
-        ...
-
-
-@runtime_checkable
-class Caching(Protocol):
-    """A judge made of judges, which keeps the scores of each of them by itself."""
-
-    def use_cache(self, cache: JudgmentCache) -> None:
-        """Take the World's cache; called before the first document."""
         ...

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Picture, Text
@@ -47,7 +47,7 @@ class JudgmentCache:
 
     Args:
         path: the file; its folder is made. `None` keeps nothing, and still judges documents in flight once.
-        max_bytes: what the file may hold; beyond it the oldest fifth goes.
+        max_bytes: what the file may hold; beyond it the oldest scores go, until a fifth of it is free.
     """
 
     def __init__(self, path: Path | None, max_bytes: int = 1_000_000_000) -> None:
@@ -78,11 +78,12 @@ class JudgmentCache:
 
         A judge without a fingerprint is asked every time.
         """
-        fingerprint = getattr(judge, "fingerprint", "")
-        if not fingerprint:
+        declared = getattr(judge, "fingerprint", "")
+        if not declared:
             return await ask()
+        fingerprint = f"{type(judge).__module__}:{type(judge).__qualname__} {declared}"
         # in a thread: digests of large pictures take their time
-        key = await asyncio.to_thread(judgment_key, str(fingerprint), judge.terms, document, task)
+        key = await asyncio.to_thread(judgment_key, fingerprint, judge.terms, document, task)
         try:
             return await self._flights.join(key, lambda: self._land(key, judge.terms, ask))
         except Grounded:
@@ -126,13 +127,12 @@ class JudgmentCache:
         size, pages, free = (
             file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
         )
-        if (pages - free) * size <= self._max_bytes:
+        used = (pages - free) * size
+        if used <= self._max_bytes:
             return
         count = file.execute("SELECT count(*) FROM judgments").fetchone()[0]
-        file.execute(
-            "DELETE FROM judgments WHERE key IN (SELECT key FROM judgments ORDER BY put LIMIT ?)",
-            (max(1, round(count * (1 - _KEPT_SHARE))),),
-        )
+        surplus = count - int(count * _KEPT_SHARE * self._max_bytes / used)
+        file.execute("DELETE FROM judgments WHERE key IN (SELECT key FROM judgments ORDER BY put LIMIT ?)", (surplus,))
 
     def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         if self.path is None:
@@ -157,6 +157,15 @@ class JudgmentCache:
         log("the judges' cache %s %s (%s); judging goes on without it", self.path, what, error)
 
 
+@runtime_checkable
+class Caching(Protocol):
+    """A judge made of judges, which keeps the scores of each of them by itself."""
+
+    def use_cache(self, cache: JudgmentCache) -> None:
+        """Take the World's cache; called before the first document."""
+        ...
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +174,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         # would cost a hundred times as much.
         file.execute("PRAGMA synchronous = OFF")
         file.execute(
-            "CREATE TABLE IF NOT EXISTS judgments (key TEXT PRIMARY KEY, body TEXT NOT NULL, put REAL NOT NULL) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS judgments (key TEXT PRIMARY KEY, body TEXT NOT NULL, put REAL NOT NULL)"
         )
         yield file
 

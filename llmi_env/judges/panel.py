@@ -60,6 +60,9 @@ class PanelJudge:
             raise ConfigError(f"panel: `judges` is a list of at least one judge, not {judges!r}")
         self._members = tuple(_made(entry) for entry in judges)
         self._combine, self._quorum, self._deadline = combine, quorum, float(deadline)
+        prints = [str(print_) for member in self._members if (print_ := getattr(member, "fingerprint", ""))]
+        if twice := {print_ for print_ in prints if prints.count(print_) > 1}:
+            raise ConfigError(f"panel: the same judge twice is one vote, not two: {', '.join(twice)}")
         self._terms = tuple(dict.fromkeys(term for member in self._members for term in member.terms))
         for term in self._terms:
             voters = sum(term in member.terms for member in self._members)

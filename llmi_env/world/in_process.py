@@ -36,8 +36,8 @@ from llmi_env.errors import (
     did_you_mean,
     fault_of,
 )
-from llmi_env.judges.base import Caching, Judge
-from llmi_env.judges.cache import JudgmentCache
+from llmi_env.judges.base import Judge
+from llmi_env.judges.cache import Caching, JudgmentCache
 from llmi_env.task import Task
 from llmi_env.tools import make_tool
 from llmi_env.tools.base import Tool, ToolContext, Warming
