@@ -2,24 +2,37 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from llmi_env.errors import ConfigError
 
+if TYPE_CHECKING:
+    from llmi_env.rewards.hybrid import HybridReward
+
 judge_app = typer.Typer(no_args_is_help=True, help="Try judges on documents that are there already.")
 console = Console(soft_wrap=True)
 
 
 def ablate(
-    run: Annotated[Path, typer.Argument(help="A run folder, or one episode file (.parquet).")],
+    what: Annotated[
+        str, typer.Argument(metavar="RUN|EPISODES", help="A run folder, or an episode file; with --train, a recipe.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="With --train, values of the recipe to change: steps=4 lr=2e-4")
+    ] = None,
     variants: Annotated[
-        str, typer.Option("--variants", "-v", help="A set of envs_configs/ablations, or a YAML file of your own.")
-    ] = "terms",
+        str | None,
+        typer.Option(
+            "--variants",
+            "-v",
+            help="A set of envs_configs/ablations, or a YAML file of your own (default: terms; with --train, training).",
+        ),
+    ] = None,
     base: Annotated[
-        str | None, typer.Option(help="The reward that all are compared with [default: the run's own].")
+        str | None, typer.Option(help="The reward that all are compared with (default: the run's or recipe's own).")
     ] = None,
     split: Annotated[str, typer.Option(help="Which episode files of the run: 'train-*', 'after' ...")] = "*",
     judgments: Annotated[
@@ -27,7 +40,15 @@ def ablate(
         typer.Option(help="Take those of another judge, by the name that 'llmi judge rescore' kept them under."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where tables and pictures go [default: RUN/ablation].")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Where it all goes (default: RUN/ablation; with --train, runs/ablate-RECIPE)."
+        ),
+    ] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train with each variant instead, in short runs.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="With --train, how many runs of each variant.")] = 1,
+    common: Annotated[
+        str | None, typer.Option(help="With --train, the reward that compares the runs (default: the base).")
     ] = None,
 ) -> None:
     """Saved episodes under many variants of the reward, without writing or judging anything again.
@@ -36,16 +57,36 @@ def ablate(
 
     For each variant: mean reward, documents of a group that change places, advantages that move, and the episodes that move most. Terms
     that no judge has scored make a variant "not computable"; 'llmi judge rescore' judges them.
+
+    Example: llmi ablate --train quickstart steps=4 --seeds 2
+
+    With --train, a policy is trained under each variant, from the same start, and the held-out documents of all are compared under one
+    reward. Ctrl-C stops; the same command goes on.
     """
+    from llmi_env.rewards.hybrid import HybridReward
+
+    start = None if base is None else HybridReward.load(base)
+    if train:
+        if judgments is not None or split != "*":
+            raise ConfigError("--split and --judgments are about saved episodes; they do not go with --train")
+        _train_variants(what, overrides or [], variants or "training", start, common, seeds, out)
+        return
+    if overrides or common is not None or seeds != 1:
+        raise ConfigError("values of a recipe, --seeds and --common go with --train")
+    _ablate_saved(Path(what), variants or "terms", start, split, judgments, out)
+
+
+def _ablate_saved(
+    run: Path, variants: str, base: "HybridReward | None", split: str, judgments: str | None, out: Path | None
+) -> None:
     from llmi_env.ablation import ablate as compute
     from llmi_env.ablation import base_reward, load_variants, read_saved
     from llmi_env.ablation.showing import to_console, write_all
     from llmi_env.judgment_files import run_folder
-    from llmi_env.rewards.hybrid import HybridReward
 
     _there(run)
     episodes = read_saved(run, split, judgments=judgments)
-    chosen = load_variants(variants, base_reward(run, episodes) if base is None else HybridReward.load(base))
+    chosen = load_variants(variants, base or base_reward(run, episodes))
     if any(variant.reward.own_terms for variant in chosen):
         with console.status("reading the documents, which terms of your own need ..."):
             episodes = read_saved(run, split, documents=True, judgments=judgments)
@@ -55,6 +96,38 @@ def ablate(
     console.print(f"tables and pictures: {written[0].parent}", markup=False, highlight=False)
 
 
+def _train_variants(
+    name: str,
+    overrides: list[str],
+    variants: str,
+    base: "HybridReward | None",
+    common: str | None,
+    seeds: int,
+    out: Path | None,
+) -> None:
+    from llmi_env.ablation import load_variants
+    from llmi_env.rewards.hybrid import HybridReward
+    from llmi_env.tables import print_table
+    from trainers.ablation import ablate_training, table, write_comparison
+    from trainers.recipe import load_recipe
+
+    recipe = load_recipe(name, overrides)
+    found = ablate_training(
+        recipe,
+        load_variants(variants, base or HybridReward.load(recipe.env.reward)),
+        range(recipe.seed, recipe.seed + seeds),
+        out or Path("runs") / f"ablate-{recipe.name}",
+        common=None if common is None else HybridReward.load(common),
+        console=console,
+    )
+    print_table(table(found), console)
+    written = write_comparison(found)
+    console.print(f"comparison under {found.common}: {written[0]}", markup=False, highlight=False)
+    if not found.finished:
+        console.print("not all runs are finished; the same command goes on with the rest")
+        raise typer.Exit(130)
+
+
 @judge_app.command("rescore")
 def judge_rescore(
     run: Annotated[Path, typer.Argument(help="A run folder, or one episode file (.parquet).")],
@@ -62,7 +135,7 @@ def judge_rescore(
         str, typer.Option("--judge", "-j", help="A judge by name or 'module:Class', or a YAML file with its options.")
     ],
     name: Annotated[
-        str | None, typer.Option(help="Keeps the judgments as RUN/judgments/NAME.jsonl [default: the judge's name].")
+        str | None, typer.Option(help="Keeps the judgments as RUN/judgments/NAME.jsonl (default: the judge's name).")
     ] = None,
     split: Annotated[str, typer.Option(help="Which episode files of the run: 'train-*', 'after' ...")] = "*",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Another file for the judgments.")] = None,

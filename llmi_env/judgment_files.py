@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llmi_env.document import Document
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.rewards.hybrid import NOT_JUDGED
 from llmi_env.rewards.preset import RULE_TERMS
@@ -48,9 +49,10 @@ def run_folder(path: Path) -> Path:
     return path.parent.parent if path.parent.name == FOLDER else path.parent
 
 
-def digest_of(source: str) -> str:
-    """Names a document by its text as the episode file holds it."""
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+def digest_of(document: Document | str) -> str:
+    """Names a document, given itself or as the column `source` of an episode file, by its text."""
+    text = document if isinstance(document, str) else document.to_source()
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def judgments_of(report: RewardReport) -> Judgments:

@@ -28,8 +28,8 @@ from llmi_env.judgment_files import (
 )
 from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes
+from llmi_env.world import connect
 from llmi_env.world.config import WorldConfig
-from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.protocol import Judgments, Scored, World
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def rescore(
     *,
     pattern: str = "*",
     out: Path | None = None,
+    where: str = "in_process",
     console: Console | None = None,
 ) -> Rescored:
     """Judge saved documents again.
@@ -119,6 +120,7 @@ def rescore(
         name: of the judgments.
         pattern: which files of the folder.
         out: where they are kept, in place of `RUN/judgments/NAME.jsonl`.
+        where: in which World the judge works; see `llmi_env.world.connect`.
         console: for the progress bar; only a terminal shows it.
 
     Returns:
@@ -140,9 +142,8 @@ def rescore(
         bar = progress.add_task("judging", total=_count(files))
 
         async def run() -> None:
-            world = InProcessWorld.from_config(services)
+            world = connect(where, services)
             try:
-                await world.terms()  # a judge that cannot be made is told before anything is read
                 await work.judge_all(world, files, lambda: progress.advance(bar))
             except* LLMIError as errors:
                 raise errors.exceptions[0] from None
@@ -169,7 +170,7 @@ class _Work:
     async def judge_all(self, world: World, files: Sequence[Path], done: Any) -> None:
         async with asyncio.TaskGroup() as group:
             async for episode, rollout in _episodes(files):
-                digest = digest_of(rollout.document.to_source().encode("utf-8", "replace").decode())
+                digest = digest_of(rollout.document)
                 before, given = self._kept.kept.get(episode, ("", {}))
                 if before == digest and given and all(isinstance(judgment, Scored) for judgment in given.values()):
                     self._both.append((judgments_of(rollout.report), given))

@@ -18,7 +18,12 @@ Written = tuple[Document, Judgments]
 
 
 def save_run(
-    run: Path, groups: Sequence[tuple[Task, Sequence[Written]]], reward: HybridReward, name: str = "train-00001"
+    run: Path,
+    groups: Sequence[tuple[Task, Sequence[Written]]],
+    reward: HybridReward,
+    name: str = "train-00001",
+    step: int = 1,
+    phase: str = "train",
 ) -> Path:
     """Write one episode file in which each task's documents are a group; returns the run folder."""
     rollouts = []
@@ -31,5 +36,5 @@ def save_run(
             rollouts.append(
                 Rollout(task, 0, group, ledger, document, StopReason.END, report, RolloutTimes(0.0, 0.0, 0.0))
             )
-    write_episodes(run, name, rollouts, phase="train", step=1)
+    write_episodes(run, name, rollouts, phase=phase, step=step)
     return run
