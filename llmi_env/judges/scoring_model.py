@@ -15,6 +15,9 @@ from llmi_env.judges.score_tokens import Expectation, expectation, score_tokens
 from llmi_env.models import calm_threads, load_model, resolve_policy
 from llmi_env.world.protocol import Unscored
 
+ANSWER = "Score: "
+"""How the reply begins that the prompt asks for (`digit` in `prompts/layout.yaml`). It is written for the model: what is left is the digit."""
+
 
 class ScoringModel:
     """A causal language model, or a vision-language model with its processor, that answers by one digit.
@@ -31,13 +34,17 @@ class ScoringModel:
     def __init__(self, model: Any, processor: Any, max_side: int) -> None:
         self._model, self._processor, self._max_side = model, processor, max_side
         self.tokenizer = getattr(processor, "tokenizer", processor)
-        if not getattr(processor, "chat_template", None) and not getattr(self.tokenizer, "chat_template", None):
+        template = getattr(processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
+        if not template:
             raise ConfigError("the judge's model has no chat template: it takes one that follows instructions")
+        # One that would think first is asked to answer at once, where its template knows how.
+        self._thinking = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
         # Behind the last token, padding cannot move what a causal model says there.
         self.tokenizer.padding_side = "right"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self._scores = score_tokens(self.tokenizer)
+        self._answer = _before_digit(self.tokenizer)
         self._spellings = [spelling for spelling in self.tokenizer.all_special_tokens if len(spelling) > 1]
         self._longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
@@ -112,7 +119,7 @@ class ScoringModel:
         return self._processor(text=list(told), images=pictures if any(pictures) else None, **options)
 
     def _told(self, request: Request) -> str:
-        """The conversation by the model's chat template, up to where the answer begins."""
+        """The conversation by the model's chat template, up to the digit."""
         parts: list[dict[str, Any]] = []
         for part in request.parts:
             parts.append({"type": "text", "text": self._plain(part)} if isinstance(part, str) else {"type": "image"})
@@ -128,11 +135,10 @@ class ScoringModel:
             return self._written([{"role": "user", "content": f"{system}\n{user}"}])
 
     def _written(self, messages: list[dict[str, Any]]) -> str:
-        # Templates of models that can think take the option; others leave it unread.
         told = self._processor.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            messages, tokenize=False, add_generation_prompt=True, **self._thinking
         )
-        return str(told)
+        return f"{told}{self._answer}"
 
     def _plain(self, text: str) -> str:
         """The text with this tokenizer's special tokens spaced out: no document can open a turn of its own or claim a picture."""
@@ -144,3 +150,10 @@ class ScoringModel:
         image = picture.image.convert("RGB")
         image.thumbnail((self._max_side, self._max_side))
         return image
+
+
+def _before_digit(tokenizer: Any) -> str:
+    """`ANSWER` up to where the digit's token begins: many vocabularies hold digits with the space before them."""
+    whole = tokenizer.encode(f"{ANSWER}3", add_special_tokens=False)
+    apart = tokenizer.encode(ANSWER, add_special_tokens=False)
+    return ANSWER if whole[:-1] == apart else ANSWER.rstrip()
