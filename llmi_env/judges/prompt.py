@@ -110,8 +110,8 @@ class Prompt:
             max_pictures: how many pictures of the document, and of the task, are shown at most; they are taken evenly.
         """
         layout = _layout()
-        told = {"rationale": layout["rationale"]} | ({"key": fence.key} if keyed else {})
-        fields = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in reversed(told.items())]
+        told = {**({"key": fence.key} if keyed else {}), "rationale": layout["rationale"]}
+        fields = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in told.items()]
         shape = "{" + ", ".join([*fields, *(f"{json.dumps(name)}: N" for name in criteria)]) + "}"
         count = task.image_count
         wish = layout["wishes"]["exactly" if isinstance(count, int) else count]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llmi_env.document import Picture, Provenance
+from llmi_env.judges.sending import data_url
+
+NOISE = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+
+
+def sent(image: Image.Image, max_side: int = 1024, max_bytes: int = 500_000) -> tuple[str, int, Image.Image]:
+    head, _, body = data_url(Picture(image, Provenance("test")), max_side, max_bytes).partition(";base64,")
+    data = base64.b64decode(body)
+    return head, len(data), Image.open(io.BytesIO(data))
+
+
+def test_a_chart_goes_as_it_is() -> None:
+    chart = Image.new("RGB", (300, 200), "white")
+    chart.paste("navy", (50, 50, 80, 200))
+    head, _, image = sent(chart)
+    assert head == "data:image/png"
+    assert np.array_equal(np.asarray(image), np.asarray(chart))
+
+
+def test_a_photograph_goes_as_jpeg() -> None:
+    head, weight, image = sent(Image.fromarray(NOISE))
+    assert (head, image.size) == ("data:image/jpeg", (600, 400))
+    assert weight <= 500_000
+
+
+def test_no_side_is_longer_than_allowed() -> None:
+    assert sent(Image.new("RGB", (3000, 1500)), max_side=512)[2].size == (512, 256)
+    assert sent(Image.new("RGB", (2, 4000)), max_side=512)[2].size == (1, 512)
+
+
+def test_what_is_too_heavy_is_compressed_and_then_made_smaller() -> None:
+    _, weight, image = sent(Image.fromarray(NOISE), max_bytes=8_000)
+    assert weight <= 8_000
+    assert max(image.size) < 600
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "1", "CMYK"])
+def test_every_kind_of_picture_can_be_sent(mode: str) -> None:
+    assert sent(Image.new(mode, (20, 20)))[2].mode == "RGB"
+
+
+def test_transparency_is_laid_on_white() -> None:
+    assert sent(Image.new("RGBA", (4, 4), (255, 0, 0, 0)))[2].getpixel((0, 0)) == (255, 255, 255)
