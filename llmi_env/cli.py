@@ -147,6 +147,30 @@ def write(
 
 
 @app.command()
+def serve(
+    config: Annotated[
+        str, typer.Argument(help="An environment's preset or YAML file; its `services` are served.")
+    ] = "offline",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Values to change: services.judges='[embedded]' services.concurrency.code=8"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8100,
+) -> None:
+    """Serve tools and judges to other processes and machines.
+
+    Example: llmi serve offline --port 8100
+
+    Clients use it by `world="http://HOST:8100"` (in a recipe: env.world=http://HOST:8100). Where LLMI_TOKEN is set, here and there, nobody
+    else is served. Tools and judges load their models on first use.
+    """
+    from llmi_env.serving import serve as run
+
+    run(config, overrides or [], host, port, lambda text: console.print(text, markup=False, highlight=False))
+
+
+@app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Make report.html of a run: curves, then documents before and after, side by side."""
     from llmi_env.report import write_report

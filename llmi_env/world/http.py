@@ -33,6 +33,8 @@ from llmi_env.world.protocol import Judgments, Unscored
 __all__ = ["ConnectionLost", "HttpWorld", "RemoteWorld"]
 
 _log = logging.getLogger(__name__)
+TOKEN = "LLMI_TOKEN"
+"""Environment variable with the token of a World that asks for one."""
 _LIMITS = httpx.Limits(max_connections=512, max_keepalive_connections=64)
 _TELL_AFTER = 8.0
 """Seconds without an answer after which the log says what is waited for."""
@@ -151,7 +153,8 @@ class RemoteWorld:
         try:
             health = wire.Health.model_validate_json(await self._ask("GET", "/health"))
         except (ConnectionLost, httpx.TimeoutException) as error:
-            raise WorldError(f"no World answers at {self._place}: {error}. {self._remedy}") from error
+            hint = f"Set {TOKEN} to the token of that World." if "answered 401" in str(error) else self._remedy
+            raise WorldError(f"no World answers at {self._place}: {error}. {hint}") from error
         except ValidationError as error:
             raise WorldError(f"what answers at {self._place} is not a World") from error
         if health.protocol != wire.PROTOCOL:
@@ -225,6 +228,9 @@ class RemoteWorld:
             self._clients = {other: kept for other, kept in self._clients.items() if not other.is_closed()}
             client = self._clients[loop] = httpx.AsyncClient(
                 base_url=self.url,
+                headers={"authorization": f"Bearer {token}"}
+                if (token := os.environ.get(TOKEN)) and not self.uds
+                else None,
                 transport=httpx.AsyncHTTPTransport(uds=self.uds, limits=_LIMITS),
                 timeout=httpx.Timeout(self.patience, connect=10.0),
                 trust_env=False,
@@ -250,7 +256,7 @@ class RemoteWorld:
 
 
 class HttpWorld(RemoteWorld):
-    """A client of `llmi serve`.
+    """A client of `llmi serve`; where that asks for a token, it is taken from the environment variable `LLMI_TOKEN`.
 
     Args:
         url: base address, e.g. `http://127.0.0.1:8000`, or `unix:/path/of/socket`.

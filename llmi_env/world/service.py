@@ -7,20 +7,21 @@
     GET  /lease    (helper process) an answer that never ends: while it is open, the process stays
 
 What a call or a judge does wrong is part of a 200. A set-up that cannot work (a missing extra, a bad option) is a 424 with the
-error by name, a message that cannot be read a 422. A client that hangs up cancels its call. There is no authentication: serve on a
-Unix socket, on the loopback address, or behind a proxy that asks for credentials.
+error by name, a message that cannot be read a 422, a request without the token where one is asked for a 401. A client that hangs up
+cancels its call. Nothing is encrypted: beyond this machine, a private network or a proxy that speaks TLS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
 from llmi_env.errors import LLMIError
@@ -69,7 +70,11 @@ class _ClientGone(Exception):
 
 
 def create_app(
-    config: WorldConfig | None = None, *, world: InProcessWorld | None = None, leases: Leases | None = None
+    config: WorldConfig | None = None,
+    *,
+    world: InProcessWorld | None = None,
+    leases: Leases | None = None,
+    token: str | None = None,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -77,6 +82,7 @@ def create_app(
         config: what the World is made of; the offline default where nothing is given.
         world: a World that is already made, in place of `config`.
         leases: count clients (the helper process does).
+        token: what clients must send as `Authorization: Bearer TOKEN`; none by default.
     """
     served = world or InProcessWorld.from_config(config)
     requests = 0
@@ -86,7 +92,12 @@ def create_app(
         yield
         await served.aclose()
 
-    app = FastAPI(title="LLMI World", version=wire.VERSION, lifespan=lifespan)
+    async def admit(request: Request) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if token is not None and not secrets.compare_digest(given.encode(), token.encode()):
+            raise HTTPException(401, "this World asks for a token")
+
+    app = FastAPI(title="LLMI World", version=wire.VERSION, lifespan=lifespan, dependencies=[Depends(admit)])
 
     @app.exception_handler(ValueError)
     async def unreadable(_: Request, error: ValueError) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from llmi_env.cli import app
-from llmi_env.config import preset_names
+from llmi_env.config import load_config, preset_names
 from trainers.recipe import load_recipe
 from trainers.verl.recipe import VerlRecipe
 
@@ -41,17 +39,12 @@ def services() -> dict[str, Any]:
     return found
 
 
-def make_app(words: list[str]) -> Any:
-    """What `uvicorn --factory MODULE:NAME` would serve."""
-    assert words[:2] == ["uvicorn", "--factory"]
-    module, _, name = words[2].partition(":")
-    return getattr(importlib.import_module(module), name)()
-
-
 def test_the_compose_file_serves_a_world(services: dict[str, Any]) -> None:
     world = services["world"]
-    assert isinstance(make_app(world["command"]), FastAPI)
-    port = world["command"][world["command"].index("--port") + 1]
+    program, command, preset, *options = world["command"]
+    assert (program, command) == ("llmi", "serve")
+    assert load_config(preset).services.tools
+    port = options[options.index("--port") + 1]
     assert world["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert f":{port}/health" in world["healthcheck"]["test"][-1]
 
@@ -77,22 +70,21 @@ def test_judge_servers_start_only_where_asked_for(services: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("llmi ")])
 def test_commands_of_the_document_name_recipes_and_options_that_are_there(line: str) -> None:
-    _, command, name, *words = shlex.split(line)
+    _, command, *words = shlex.split(line)
+    if command == "serve":
+        assert CliRunner().invoke(app, ["serve", "--help"]).exit_code == 0
+        return
+    name, *words = words
     assert command == "train"
     changes = [word.replace("FIRST", "10.0.0.1") for word in words if "=" in word]
     assert isinstance(load_recipe(name, changes), VerlRecipe)
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("uvicorn ")])
-def test_servers_of_the_document_can_be_made(line: str) -> None:
-    assert isinstance(make_app(shlex.split(line)), FastAPI)
-
-
 def test_the_world_of_ones_own_in_the_document() -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(compile(program, "docs/verl.md", "exec"), names)
-    assert isinstance(names["app"], FastAPI)
+    (text,) = re.findall(r"```yaml\n(# my_env.yaml\n.*?)```", DOCUMENT, re.DOTALL)
+    services = load_config(yaml.safe_load(text)).services
+    assert list(services.tools) == ["search", "code", "edit"]
+    assert services.judge_uses() == [("embedded", {})]
 
 
 def test_the_document_lists_every_recipe_of_verls() -> None:

@@ -150,6 +150,18 @@ def test_nobody_there_at_the_start_is_an_error_that_says_what_to_do() -> None:
         asyncio.run(HttpWorld(uds="/nowhere/x.sock", attempts=2).judge(Document(), Task("owls")))
 
 
+def test_a_token_is_asked_for_and_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(create_app(simulated_config(), token="sesame")) as address:
+        for wrong in (None, "sesam"):
+            monkeypatch.delenv("LLMI_TOKEN", raising=False)
+            if wrong:
+                monkeypatch.setenv("LLMI_TOKEN", wrong)
+            with pytest.raises(WorldError, match="Set LLMI_TOKEN to the token of that World"):
+                asyncio.run(HttpWorld(address).run(OWL))
+        monkeypatch.setenv("LLMI_TOKEN", "sesame")
+        assert isinstance(asyncio.run(HttpWorld(address).run(OWL)), Picture)
+
+
 def test_something_else_at_the_address_is_an_error() -> None:
     app = FastAPI()
 
