@@ -236,29 +236,40 @@ def apply_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any] | Iter
 
     Args:
         data: nested mappings.
-        overrides: `"a.b=value"` strings, the value read as YAML; or a mapping from such dotted keys to values.
+        overrides: `"a.b=value"` strings, the value read as YAML; or a mapping from such dotted keys to values. A number names an item of
+            a list: `"services.judges.0.model=x"`.
 
     Raises:
-        ConfigError: an override without `=`, with an empty key, or below something that is not a mapping.
+        ConfigError: an override without `=`, with an empty key, below something that is not a mapping, or beyond a list.
     """
     pairs = overrides.items() if isinstance(overrides, Mapping) else [_read_override(item) for item in overrides]
     result = copy.deepcopy(dict(data))
     for key, value in pairs:
         *parents, last = key.split(".")
-        place: dict[str, Any] = result
+        place: dict[Any, Any] | list[Any] = result
         for depth, parent in enumerate(parents):
-            below = place.get(parent)
+            at = _place_in(place, parent, key)
+            below = place[at] if isinstance(place, list) else place.get(at)
             if below is None:
-                below = place[parent] = {}
+                below = place[at] = {}
             elif isinstance(below, BaseModel):
-                below = place[parent] = below.model_dump()
-            if not isinstance(below, dict):
+                below = place[at] = below.model_dump()
+            if not isinstance(below, dict | list):
                 raise ConfigError(
                     f"override {key!r}: {'.'.join(parents[: depth + 1])!r} is {below!r}, not a group of options"
                 )
             place = below
-        place[last] = value
+        place[_place_in(place, last, key)] = value
     return result
+
+
+def _place_in(group: dict[Any, Any] | list[Any], name: str, key: str) -> Any:
+    """The key of a group, or the number of an item of a list (from 0)."""
+    if isinstance(group, dict):
+        return name
+    if not name.isdecimal() or int(name) >= len(group):
+        raise ConfigError(f"override {key!r}: a list of {len(group)} has no item {name!r}; they are counted from 0")
+    return int(name)
 
 
 def _read_override(text: str) -> tuple[str, Any]:

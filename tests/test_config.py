@@ -100,6 +100,14 @@ class TestOverrides:
         assert apply_overrides(data, {"a.b": 2}) == {"a": {"b": 2}}
         assert data == {"a": {"b": 1}}
 
+    def test_an_item_of_a_list_is_named_by_its_number(self) -> None:
+        data = {"judges": [{"use": "a"}, "b"]}
+        changed = apply_overrides(data, ["judges.0.model=m", "judges.1=c"])
+        assert changed == {"judges": [{"use": "a", "model": "m"}, "c"]}
+        for key in ("judges.2=x", "judges.first.model=x", "judges.-1=x"):
+            with pytest.raises(ConfigError, match="a list of 2 has no item"):
+                apply_overrides(data, [key])
+
     @pytest.mark.parametrize("text", ["a", "=1", "a..b=1", ".=1", "a=[1"])
     def test_an_override_that_cannot_be_read(self, text: str) -> None:
         with pytest.raises(ConfigError):

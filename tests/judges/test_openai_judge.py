@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from llmi_env.calls import Call
+from llmi_env.config import load_config
 from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
 from llmi_env.errors import ConfigError, MissingExtra
 from llmi_env.judges.base import Judge
+from llmi_env.rewards import HybridReward
 from llmi_env.task import Task
 from llmi_env.world.protocol import Scored, Unscored
 from tests.judges.chat_server import (
@@ -402,6 +404,13 @@ def test_azure_is_spoken_to_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OpenAIJudge(**options)
+
+
+def test_the_papers_judges() -> None:
+    """The preset `paper` names judges that can be made, and that score every term of the reward."""
+    config = load_config("paper")
+    judges = [OpenAIJudge(**options) for _, options in config.services.judge_uses()]
+    assert {term for judge in judges for term in judge.terms} == set(HybridReward.preset(config.reward).judged_terms)
 
 
 def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:

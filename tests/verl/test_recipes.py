@@ -185,6 +185,11 @@ def test_the_papers_models_and_rewards(name: str, model: str, reward: str) -> No
     found = recipe(name)
     assert (found.model, found.env.reward, found.env.world.startswith("http://")) == (model, reward, True)
     assert found.env.feedback == "none"
+    judges = {options["model"]: options["terms"] for use, options in found.env.services.judge_uses() if use == "openai"}
+    assert judges == {
+        "Qwen/Qwen3-235B-A22B-Instruct-2507": ["text_quality", "call_quality"],
+        "Qwen/Qwen2.5-VL-72B-Instruct": ["image_quality", "task_relevance", "text_image_relevance"],
+    }
 
 
 def test_what_the_run_folder_relies_on(composed: Callable[..., Any]) -> None:
