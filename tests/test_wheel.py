@@ -85,7 +85,7 @@ def test_the_wheel_holds_presets_assets_and_type_marker(wheel: Path) -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("which files belong to the package is read from git")
     tracked = subprocess.run(
-        ["git", "ls-files", "llmi_env/assets", "envs_configs"],
+        ["git", "ls-files", "llmi_env/assets", "llmi_env/judges/prompts", "envs_configs"],
         cwd=ROOT,
         check=True,
         capture_output=True,
