@@ -1,16 +1,27 @@
 """A proxy for the quality of the text: near the question, in sentences, without repetition or lead-ins.
 
-It knows nothing of facts or style. Five factors in [0, 1] are multiplied, so that one bad trait is enough to spoil a text.
+It knows nothing of facts or style, and reads English only. Factors in [0, 1] are multiplied, so that one bad trait is enough to spoil a text.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
-from llmi_env.judges.relevance import FUNCTION_WORDS, Meanings, ramp, sentences, word_set, words
+from llmi_env.judges.relevance import (
+    FUNCTION_WORDS,
+    Meanings,
+    content_words,
+    ramp,
+    sentences,
+    stems,
+    word_set,
+    words,
+)
 
 _SHORT, _LONG_ENOUGH = 1, 14
 _STOPS, _PAUSES = ".!?", ",;:"
@@ -32,30 +43,61 @@ _LEAD_IN = re.compile(
     r"|^\s*(?:sure|certainly|of course|absolutely|okay|ok)\b\s*[,!.:]|\bas an ai\b|\bi hope this helps\b|\bi (?:cannot|can't|am unable to)\b",
     re.IGNORECASE | re.MULTILINE,
 )
+_SCORER = r"(?:judge|grader|reviewer|evaluator|rater|scorer|assessor|examiner|grading|scoring)"
 _TO_THE_JUDGE = re.compile(
-    r"\b(?:ignore|disregard|forget)\b[^.!?\n]{0,30}\b(?:instructions?|rules|criteria)\b|\b(?:score|rating|grade|quality|relevance)\s*[:=]\s*\d"
-    r"|\b[45]\s*(?:out of|/)\s*5\b|\b(?:top|full|highest|maximum|perfect) (?:score|marks?|rating|grade)s?\b",
+    r"\b(?:ignore|disregard|forget|override)\b[^.!?\n]{0,30}\b(?:instructions?|rules|criteria|prompts?|rubric)\b"
+    r"|\b(?:score|rating|grade|quality|relevance)s?\"?\s*[:=]\s*\d|\b[45]\s*(?:out of|/)\s*5\b"
+    r"|\b(?:top|full|highest|maximum|perfect) (?:score|marks?|rating|grade)s?\b"
+    rf"|\b(?:note|dear|attention|message|hint|word|instructions?|verdict|addressed)\b[^.!?\n]{{0,20}}\b{_SCORER}s?\b|\byou are (?:a|an|the) {_SCORER}\b"
+    r"|\b(?:give|award|assign|rate|score|grade|mark)s?\b[^.!?\n]{0,40}\b(?:[45]|five|full marks|excellent|perfect)\s*(?:points?|stars?)?\s*(?:[.!\n]|$)"
+    r"|\byou (?:now |are now |must |should |shall )(?:to )?(?:rate|score|grade|judge)\b"
+    r"|\b(?:answer|document|page|text)\b[^.!?\n]{0,30}\b(?:deserves|meets every|fulfils every|fulfills every|satisfies all)\b",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(
-    r"```|</?(?:imgen|tool_call|think|image)>|!\[[^\]]*\]\(|\{\s*['\"](?:source|name)['\"]", re.IGNORECASE
+    r"```|</?(?:imgen|tool_call|think|image|img|answer|document)\b[^>]{0,80}>|<\|[a-z_]{2,30}\|>|!\[[^\]]*\]\(|\{\s*['\"](?:source|name|\w+_quality)['\"]"
+    r"|^\s*(?:keywords?|tags?|hashtags?)\s*:",
+    re.IGNORECASE | re.MULTILINE,
 )
+
+
+_OPENS_IN_THE_MIDDLE = re.compile(
+    r"\s*(?:(?i:it|its|they|them|their|theirs|he|him|his|she|her|hers|these|those|both|however|then|also|besides|finally|afterwards?|therefore"
+    r"|thus|instead|otherwise|and|but|or|so)\b|[a-z])",
+)
+_CLOSING = ".!?…\"'”’)]:;"
+_ALPHABETS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
+_COMPARED = 8
 
 
 @dataclass(frozen=True)
 class TextTraits:
-    """The five factors, each in [0, 1]."""
+    """The factors, each in [0, 1].
+
+    Attributes:
+        on_topic: near the question, in its own words.
+        held_together: no sentence apart from the question and all the others.
+        order: words and sentences as English allows.
+        fresh: no repetition.
+        length: more than a few words.
+        clean: no lead-ins, no markup, no word to whoever scores it, no letters in disguise.
+        spelt: words that are known.
+        faithful: numbers told are those that were given.
+    """
 
     on_topic: float
+    held_together: float
     order: float
     fresh: float
     length: float
     clean: float
+    spelt: float
+    faithful: float
 
     @property
     def product(self) -> float:
         """All of them together."""
-        return self.on_topic * self.order * self.fresh * self.length * self.clean
+        return math.prod(vars(self).values())
 
     @property
     def weakest(self) -> str:
@@ -64,16 +106,32 @@ class TextTraits:
         return min(traits, key=lambda name: float(traits[name]))
 
 
-def text_traits(text: str, question: str, meanings: Meanings) -> TextTraits:
-    """Look at a text written for a question."""
+def text_traits(text: str, question: str, meanings: Meanings, spelling: bool = True) -> TextTraits:
+    """Look at a text written for a question.
+
+    Args:
+        text: running text, calls left out.
+        question: what the task asks for.
+        meanings: text embeddings.
+        spelling: whether to look words up in the embedding model's vocabulary.
+
+    Raises:
+        AssetError: with `spelling`, when that vocabulary is not installed.
+    """
     return TextTraits(
-        on_topic=(0.05 + 0.95 * ramp(meanings.near(text, question), 0.05, 0.55)) * _own_words(text, question),
-        order=_order(text),
+        on_topic=(0.05 + 0.95 * ramp(meanings.near(text, question), 0.05, 0.55))
+        * _own_words(text, question)
+        * _beyond(text, question),
+        held_together=_held_together(text, question, meanings),
+        order=_order(text) * _whole(text),
         fresh=_fresh(text),
         length=ramp(len(words(text)), _SHORT, _LONG_ENOUGH),
         clean=0.75 ** min(4, len(_LEAD_IN.findall(text)))
         * 0.6 ** min(4, len(_MARKUP.findall(text)))
-        * 0.3 ** min(4, len(_TO_THE_JUDGE.findall(text))),
+        * 0.3 ** min(4, count_orders(text))
+        * (1.0 - 0.9 * ramp(_disguised(text), 0.0, 0.1)),
+        spelt=1.0 - 0.6 * ramp(unknown_share(text, question), 0.06, 0.4) if spelling else 1.0,
+        faithful=_faithful(text, question),
     )
 
 
@@ -82,14 +140,63 @@ def count_lead_ins(text: str) -> int:
     return len(_LEAD_IN.findall(text))
 
 
-def _own_words(text: str, question: str) -> float:
-    """1 for a text in its own words, toward 0 for one that repeats the question."""
-    runs = _runs(words(text), 4)
-    if not runs:
+def count_orders(text: str) -> int:
+    """How many phrases speak to whoever scores the document."""
+    return len(_TO_THE_JUDGE.findall(text))
+
+
+def _held_together(text: str, question: str, meanings: Meanings) -> float:
+    """Toward 0.5 where a sentence is near neither the question nor any other sentence."""
+    told = [sentence for sentence in sentences(text) if len(words(sentence)) >= 4][:_COMPARED]
+    if len(told) < 2:
         return 1.0
-    asked = set(_runs(words(question), 4))
+    nearest = [max(meanings.near(one, other) for other in (question, *told) if other is not one) for one in told]
+    return 0.5 + 0.5 * ramp(min(nearest), 0.0, 0.3)
+
+
+def _whole(text: str) -> float:
+    """Lower where the text starts in the middle of something, or stops there."""
+    value = 0.85 if _OPENS_IN_THE_MIDDLE.match(text) else 1.0
+    return value if text.rstrip()[-1:] in _CLOSING else 0.9 * value
+
+
+def _beyond(text: str, question: str) -> float:
+    """Lower where the question's own words come again and again in place of an answer."""
+    asked = stems(question)
+    again = Counter(stem for word in content_words(text) for stem in stems(word) if stem in asked)
+    if len(again) < 3:
+        return 1.0
+    return 1.0 - 0.8 * ramp(sum(again.values()) / len(again), 1.7, 2.8)
+
+
+def _faithful(text: str, question: str) -> float:
+    """Lower where the question gives numbers and the text tells others."""
+    given, told = prose_numbers(question), prose_numbers(text)
+    if len(given) < 2 or not told:
+        return 1.0
+    return 1.0 - 0.3 * len(told - given) / len(told)
+
+
+def _disguised(text: str) -> float:
+    """Share of words that mix alphabets or hide characters that nobody sees."""
+    found = re.findall(r"\S+", text)
+    odd = sum(
+        any(unicodedata.category(letter) == "Cf" for letter in word)
+        or len({unicodedata.name(letter, "?").split(" ")[0] for letter in word if letter.isalpha()} & _ALPHABETS) > 1
+        for word in found
+    )
+    return odd / len(found) if found else 0.0
+
+
+def _own_words(text: str, question: str) -> float:
+    """1 for a text in its own words, toward 0 for one that repeats the question, as it stands or cut into pieces."""
+    runs, said = _runs(words(text), 4), content_words(text)
+    if not runs or not said:
+        return 1.0
+    asked, named = set(_runs(words(question), 4)), stems(question)
     copied = sum(run in asked for run in runs) / len(runs)
-    return 1.0 - ramp(copied, 0.2, 0.7)
+    own = sum(not stems(word) <= named for word in said) / len(said)
+    return (1.0 - ramp(copied, 0.2, 0.7)) * ramp(own, 0.1, 0.45)
 
 
 def _order(text: str) -> float:
