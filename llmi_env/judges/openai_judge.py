@@ -19,7 +19,7 @@ import hashlib
 import importlib.util
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -59,6 +59,17 @@ class Graded:
     rationale: str
     judge: str
     votes: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What one prompt asks about one document, and its pictures as they are sent: the same for every sample and try."""
+
+    prompt: Prompt
+    criteria: Mapping[str, str]
+    document: Document
+    task: Task
+    urls: dict[str, str] = field(default_factory=dict)
 
 
 class OpenAIJudge:
@@ -106,7 +117,7 @@ class OpenAIJudge:
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
         """Judge one document."""
         found: dict[str, Judgment] = {}
-        asked: list[tuple[Prompt, dict[str, str]]] = []
+        asked: list[_Question] = []
         for prompt in map(load_prompt, PROMPTS):
             criteria = {term: text for term, text in prompt.terms.items() if term in self.terms}
             idle = [term for term in criteria if _is_about_nothing(term, prompt, document)]
@@ -115,8 +126,8 @@ class OpenAIJudge:
                 found[term] = Scored(_NOTHING, why, self._name(prompt.id))
                 del criteria[term]
             if criteria:
-                asked.append((prompt, criteria))
-        answers = await asyncio.gather(*(self._graded(*each, document, task) for each in asked))
+                asked.append(_Question(prompt, criteria, document, task))
+        answers = await asyncio.gather(*map(self._graded, asked))
         for answer in answers:
             for term, given in answer.items():
                 found[term] = (
@@ -144,7 +155,7 @@ class OpenAIJudge:
             raise ConfigError("a rubric needs at least one criterion")
         prompt = load_prompt("rubric")
         parts = [dict(criteria)] if together else [{name: text} for name, text in criteria.items()]
-        answers = await asyncio.gather(*(self._graded(prompt, part, document, task) for part in parts))
+        answers = await asyncio.gather(*(self._graded(_Question(prompt, part, document, task)) for part in parts))
         return {name: answer[name] for answer in answers for name in answer}
 
     async def aclose(self) -> None:
@@ -158,32 +169,26 @@ class OpenAIJudge:
 
     # ----------------------------------------------------------------------------------------------------------- samples
 
-    async def _graded(
-        self, prompt: Prompt, criteria: Mapping[str, str], document: Document, task: Task
-    ) -> dict[str, Graded | Unscored]:
+    async def _graded(self, question: _Question) -> dict[str, Graded | Unscored]:
         """Every criterion by the mean of its samples."""
         count, seed = self.options.samples, self.options.seed
+        name, criteria = self._name(question.prompt.id), question.criteria
         answers = await asyncio.gather(
-            *(
-                self._sample(prompt, criteria, document, task, None if seed is None else seed + number)
-                for number in range(count)
-            )
+            *(self._sample(question, None if seed is None else seed + number) for number in range(count))
         )
         replies = [answer for answer in answers if isinstance(answer, Reply)]
         if 2 * len(replies) <= count:
             reason = next(answer.reason for answer in answers if isinstance(answer, Unscored))
             lost = f"{count - len(replies)} of {count} samples failed: " if count > 1 else ""
-            return dict.fromkeys(criteria, Unscored(f"{self._name(prompt.id)}: {lost}{reason}"))
+            return dict.fromkeys(criteria, Unscored(f"{name}: {lost}{reason}"))
         rationale = replies[0].rationale[:_RATIONALE]
         graded: dict[str, Graded | Unscored] = {}
-        for name in criteria:
-            votes = tuple(reply.scores[name] for reply in replies)
-            graded[name] = Graded(fmean(votes), rationale, self._name(prompt.id), votes if count > 1 else ())
+        for term in criteria:
+            votes = tuple(reply.scores[term] for reply in replies)
+            graded[term] = Graded(fmean(votes), rationale, name, votes if count > 1 else ())
         return graded
 
-    async def _sample(
-        self, prompt: Prompt, criteria: Mapping[str, str], document: Document, task: Task, seed: int | None
-    ) -> Reply | Unscored:
+    async def _sample(self, question: _Question, seed: int | None) -> Reply | Unscored:
         """One reply, in the first form that the server takes."""
         forms = _FORMS if self._form is None else (self._form,)
         first: NoReply | None = None
@@ -197,7 +202,7 @@ class OpenAIJudge:
                 reraise=True,
             )
             try:
-                reply = await tries(self._once, prompt, criteria, document, task, form, seed)
+                reply: Reply = await tries(self._once, question, form, seed)
             except NoReply as failed:
                 # Several may be under way when the first one finds out what the server takes.
                 first = first or failed
@@ -212,44 +217,40 @@ class OpenAIJudge:
         assert first is not None
         return Unscored(first.reason)
 
-    async def _once(
-        self,
-        prompt: Prompt,
-        criteria: Mapping[str, str],
-        document: Document,
-        task: Task,
-        form: str,
-        seed: int | None,
-    ) -> Reply:
+    async def _once(self, question: _Question, form: str, seed: int | None) -> Reply:
+        prompt, criteria = question.prompt, question.criteria
         fence = Fence.fresh()
         keyed = form != "json_schema"
-        request = prompt.render(document, task, criteria, fence, keyed=keyed, max_pictures=self.options.max_pictures)
+        request = prompt.render(
+            question.document, question.task, criteria, fence, keyed=keyed, max_pictures=self.options.max_pictures
+        )
         wanted: dict[str, Any] | None = None
         if form == "json_schema":
             schema = json_schema(criteria, prompt.low, prompt.high)
             wanted = {"type": form, "json_schema": {"name": "scores", "strict": True, "schema": schema}}
         elif form == "json_object":
             wanted = {"type": form}
-        text = await self._chat.ask(await self._messages(request), wanted, seed)
+        text = await self._chat.ask(await self._messages(request, question.urls), wanted, seed)
         try:
             return read_reply(text, tuple(criteria), prompt.low, prompt.high, fence.key if keyed else None)
         except UnreadableReply as error:
             # One that had a schema and did not keep to it may not have looked at it: another form may help.
             raise NoReply(f"the reply cannot be read: {error}", again=True, refused=True) from None
 
-    async def _messages(self, request: Request) -> list[dict[str, Any]]:
+    async def _messages(self, request: Request, urls: dict[str, str]) -> list[dict[str, Any]]:
         system = {"role": "system", "content": request.system}
         if all(isinstance(part, str) for part in request.parts):
             # Servers of language models do not all take a list of parts.
             return [system, {"role": "user", "content": request.text}]
-        parts = await asyncio.to_thread(lambda: [self._part(part) for part in request.parts])
+        parts = await asyncio.to_thread(lambda: [self._part(part, urls) for part in request.parts])
         return [system, {"role": "user", "content": parts}]
 
-    def _part(self, part: str | Picture) -> dict[str, Any]:
+    def _part(self, part: str | Picture, urls: dict[str, str]) -> dict[str, Any]:
         if isinstance(part, str):
             return {"type": "text", "text": part}
-        url = data_url(part, self.options.max_side, self.options.max_picture_kb * 1000)
-        return {"type": "image_url", "image_url": {"url": url}}
+        if part.digest not in urls:
+            urls[part.digest] = data_url(part, self.options.max_side, self.options.max_picture_kb * 1000)
+        return {"type": "image_url", "image_url": {"url": urls[part.digest]}}
 
     def _note(self, state: RetryCallState) -> None:
         self.usage.retries += 1

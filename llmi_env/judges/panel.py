@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
@@ -28,7 +28,7 @@ from llmi_env.world.config import JUDGES, WorldConfig
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
 _log = logging.getLogger(__name__)
-_COMBINE = {"mean": fmean, "median": median}
+_COMBINE: Mapping[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "median": median}
 
 
 class PanelJudge:
@@ -160,4 +160,5 @@ def _made(entry: str | Mapping[str, Any] | Judge) -> Judge:
 
 
 def _slots(judge: Judge) -> int:
-    return getattr(judge, "concurrency", None) or WorldConfig.model_fields["judge_concurrency"].default
+    slots: int = getattr(judge, "concurrency", None) or WorldConfig.model_fields["judge_concurrency"].default
+    return slots

@@ -318,3 +318,44 @@ def test_loading_a_tool_is_not_charged_to_a_call_and_may_be_tried_again() -> Non
     assert isinstance(second, Picture)
     assert isinstance(third, Picture)
     assert SlowToLoad.loads == 2
+
+
+class Judging:
+    """A judge that says how many documents it takes at once, and counts how many there were."""
+
+    terms = ("quality",)
+
+    def __init__(self, concurrency: int | None = None, error: Exception | None = None) -> None:
+        self.concurrency, self.error = concurrency, error
+        self.running = self.most = 0
+
+    async def __call__(self, document: Document, task: Task) -> dict[str, Scored]:
+        if self.error is not None:
+            raise self.error
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0.01)
+        self.running -= 1
+        return {"quality": Scored(3)}
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("own", "most"), [(None, 2), (5, 5)])
+def test_a_judge_may_say_how_many_documents_it_takes_at_once(own: int | None, most: int) -> None:
+    judge = Judging(own)
+
+    async def many() -> None:
+        world = InProcessWorld(judges=[judge], config=WorldConfig(tools={}, judges=[], judge_concurrency=2))
+        await asyncio.gather(*(world.judge(Document((Text(f"{at}"),)), Task("q")) for at in range(10)))
+
+    asyncio.run(many())
+    assert judge.most == most
+
+
+def test_a_judge_that_is_set_up_wrongly_is_an_error() -> None:
+    for error in (ConfigError("no key"), MissingExtra("a judge", "judges")):
+        world = InProcessWorld(judges=[Judging(error=error)])
+        with pytest.raises(type(error)):
+            asyncio.run(world.judge(Document((Text("x"),)), Task("q")))
