@@ -297,7 +297,7 @@ def _flips(frame: _Frame, name: str, base_N: Floats, rewards_N: Floats) -> tuple
     found = []
     for at, before, after, of in zip(both_N, ranks["base"], ranks["new"], sizes, strict=True):
         if before != after:
-            episode = frame.episodes[at]
+            episode = frame.episodes[int(at)]
             rewards = (float(base_N[at]), float(rewards_N[at]))
             task = episode.task.id or episode.task.key
             found.append(Flip(episode.id, task, name, (float(before), float(after)), rewards, int(of)))
@@ -336,8 +336,9 @@ def _notes(episodes: Sequence[SavedEpisode], base: Variant, base_N: Floats) -> l
     )
     same_N = np.isclose(saved_N, base_N, rtol=0, atol=1e-9, equal_nan=True)
     if not same_N.all():
+        then = ", ".join(sorted({episode.report.versions.get("reward", "") or "not said" for episode in episodes}))
         notes.append(
-            f"{base.name} as it is now ({base.reward.version}) gives another reward than the saved one in {int((~same_N).sum())} of "
-            f"{len(episodes)} episodes; every comparison is with what it gives now"
+            f"{base.name} as it is now ({base.reward.version}; saved: {then}) gives another reward than the saved one in "
+            f"{int((~same_N).sum())} of {len(episodes)} episodes; every comparison is with what it gives now"
         )
     return notes

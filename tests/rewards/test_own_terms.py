@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from llmi_env.config import load_config
+from llmi_env.env import LLMIEnv
 from llmi_env.errors import ConfigError
 from llmi_env.registry import Registry
 from llmi_env.rewards import HybridReward, RewardTerm, own_terms
@@ -181,6 +182,18 @@ def test_it_survives_pickling_and_being_written_again(preset: Any, tmp_path: Pat
     for same in (pickle.loads(pickle.dumps(reward)), HybridReward.load(copied)):
         assert same.spec == reward.spec
         assert same.score(document("Owls."), TASK, {"wit": Scored(3)}).total == 0.75
+
+
+def test_an_environment_takes_a_preset_by_its_path(preset: Any) -> None:
+    path = preset("./my_terms.py:brief")
+    data = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**data, "terms": {"mine": {**data["terms"]["mine"], "weight": 1}}}))
+    for reward in (str(path), path):
+        env = LLMIEnv("rules", tasks=[TASK], action_mode="document", reward=reward)
+        env.reset(seed=0)
+        assert env.step("Owls.")[1] == 1.0
+        assert env.reward.version == "mine/1+mine/1"
+        env.close()
 
 
 def test_a_preset_by_its_path_works_in_a_configuration(
