@@ -5,7 +5,8 @@ Each cell of the grid, a variant and a seed, is an ordinary run folder that can 
     runs/ablate-NAME/presets/VARIANT.yaml  VARIANT-seed0/ ...  comparison.md  comparison.json
 
 Rewards of different variants cannot be compared. So the documents of every run's evaluation are scored again by one reward, from the judgments
-that stand in them; where a variant had no need of a judge (`rules`), the judges of the recipe are asked now, once.
+that stand in them. Where a judgment is missing, as a variant had no need of it (`rules`) or a judge was down, the judges of the recipe are
+asked now.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from llmi_env.rewards.statistics import Difference, paired_bootstrap
 from llmi_env.rewards.tool_accuracy import tool_accuracy, tool_accuracy_difference
 from llmi_env.store import read_metrics
 from llmi_env.tables import markdown_table
+from llmi_env.world.protocol import Scored
 from trainers.display import number, share
 from trainers.protocol import find_trainer
 from trainers.recipe import BaseRecipe, check_unchanged
@@ -216,7 +218,9 @@ def _judge_what_is_missing(cells: Sequence[Cell], common: HybridReward, console:
         for phase, step in (("before", 0), ("after", cell.recipe.steps)):
             found = stored_evaluation(cell.folder, phase, step)
             lacking = found is not None and any(
-                term not in rollout.report.judgments for rollout in found.rollouts for term in common.judged_terms
+                not isinstance(rollout.report.judgments.get(term), Scored)
+                for rollout in found.rollouts
+                for term in common.judged_terms
             )
             if not lacking:
                 continue
@@ -238,7 +242,11 @@ def _scored(cell: Cell, phase: str, common: HybridReward) -> Evaluation | None:
         given = dict(read_judgments(cell.folder, _REJUDGED, digests))
     rollouts = []
     for row, rollout in enumerate(found.rollouts):
-        judgments = {**given.get(f"{phase}:{row}", {}), **rollout.report.judgments}
+        saved = rollout.report.judgments
+        judgments = {
+            **given.get(f"{phase}:{row}", {}),
+            **{t: made for t, made in saved.items() if isinstance(made, Scored)},
+        }
         rollouts.append(replace(rollout, report=common.score(rollout.document, rollout.task, judgments)))
     return Evaluation(tuple(rollouts))
 

@@ -18,11 +18,13 @@ from llmi_env.comparison import Evaluation
 from llmi_env.errors import ConfigError, TrainingError
 from llmi_env.rewards import HybridReward
 from llmi_env.task import Task
+from llmi_env.world.protocol import Unscored
 from tests.rewards.making import document, figure, judged, picture
 from tests.saved_runs import save_run
 from trainers.ablation import ablate_training, plan, table, write_comparison
 from trainers.protocol import TrainResult
 from trainers.recipe import BaseRecipe, load_recipe
+from trainers.run_folder import stored_evaluation
 
 TASKS = [Task(f"Owls {n}?", image_count=1, tools=("search",), id=f"owls-{n}") for n in range(6)]
 trained: list[str] = []
@@ -33,6 +35,7 @@ class FakeTrainer:
 
     recipe = BaseRecipe
     stop_at = fail_at = ""
+    down = False
 
     def train(
         self, recipe: BaseRecipe, run_dir: Path, *, resume: bool = False, console: Console | None = None
@@ -51,6 +54,8 @@ class FakeTrainer:
             for n, task in enumerate(TASKS):
                 made = document(f"Owls {phase}.", figure(outcome=picture(n) if n or weight else "empty"))
                 judgments = judged(text_quality=text + 0.1 * n) if reward.judged_terms else {}
+                if self.down and n == 0:
+                    judgments["text_quality"] = Unscored("down")
                 groups.append((task, [(made, judgments)]))
             save_run(run_dir, groups, reward, phase, step=0 if phase == "before" else recipe.steps, phase=phase)
         with (run_dir / "metrics.jsonl").open("w") as file:
@@ -66,6 +71,7 @@ class FakeTrainer:
 def recipe() -> BaseRecipe:
     trained.clear()
     FakeTrainer.stop_at = FakeTrainer.fail_at = ""
+    FakeTrainer.down = False
     judge = {"use": "llmi_env.testing:SimulatedJudge", "score": 3.0}
     return load_recipe(
         {
@@ -142,6 +148,17 @@ def test_documents_that_nobody_judged_are_judged_for_the_comparison(recipe: Base
     assert rules.difference is not None
     assert (tmp_path / "grid" / "rules-seed0" / "judgments" / "common.jsonl").is_file()
     assert not (tmp_path / "grid" / "llmi-seed0" / "judgments").exists()
+
+
+def test_documents_whose_judge_was_down_are_judged_for_the_comparison(recipe: BaseRecipe, tmp_path: Path) -> None:
+    FakeTrainer.down = True
+    found = ablate_training(recipe, variants("text"), [0], tmp_path / "grid", console=quiet())
+    assert [outcome.unscored for outcome in found.outcomes] == [0, 0, 0]
+    runs = [stored_evaluation(tmp_path / "grid" / name, "after", 2) for name in ("llmi-seed0", "text-seed0")]
+    assert [run.rewards[0] for run in runs if run is not None] == [
+        None,
+        None,
+    ]  # what the run itself saw stays as it was
 
 
 def test_a_grid_that_has_changed_is_refused(recipe: BaseRecipe, tmp_path: Path) -> None:
