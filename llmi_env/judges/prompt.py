@@ -181,11 +181,10 @@ def _layout() -> dict[str, Any]:
 
 def clean(text: str) -> str:
     """`text` as a person would read it: nothing invisible, no half characters, and no control token of a chat template."""
-    visible = "".join(
-        char
-        for char in text.replace("\r\n", "\n").replace("\r", "\n")
-        if char in "\n\t" or char in _JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
-    )
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
+    kept = set("\n\t") | set(_JOINERS)
+    hidden = {ord(char) for char in set(plain) - kept if unicodedata.category(char) in ("Cc", "Cf", "Cs")}
+    visible = plain.translate(dict.fromkeys(hidden)) if hidden else plain
     return _CONTROL_WORDS.sub(lambda match: f" {match[0]}" if match[0] == ">" else f"{match[0]} ", visible)
 
 
