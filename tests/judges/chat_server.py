@@ -20,6 +20,7 @@ class ChatServer:
     Attributes:
         requests: bodies of the requests so far.
         headers: their headers, names in lower case.
+        paths: their paths.
         most_at_once: requests that were open at the same time, at most.
     """
 
@@ -28,6 +29,7 @@ class ChatServer:
         self._open = 0
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.most_at_once = 0
 
     @property
@@ -56,6 +58,7 @@ class ChatServer:
             headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in head[1:] if line}
             body = json.loads(await reader.readexactly(int(headers["content-length"])))
             self.headers.append(headers)
+            self.paths.append(head[0].split()[1])
             self.requests.append(body)
             self._open += 1
             self.most_at_once = max(self.most_at_once, self._open)

@@ -383,6 +383,7 @@ def test_azure_is_spoken_to_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _, server = judged(saying(GOOD), api_version="2026-01-01")
     assert found["text_quality"].score == 4
     assert server.headers[0]["api-key"] == "azure-key"
+    assert server.paths[0].endswith("/openai/deployments/m/chat/completions?api-version=2026-01-01")
     assert server.requests[0]["max_completion_tokens"] == 1024
 
 
