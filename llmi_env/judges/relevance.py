@@ -12,6 +12,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Texts to unit vectors, shape (N, 384)."""
 
 _EMBEDDED_CHARACTERS = 2000
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
@@ -92,6 +93,11 @@ def kinship(meanings: Meanings, one: str, other: str) -> float:
     if not one.strip() or not other.strip():
         return 0.0
     return ramp(meanings.near(one, other) + 0.15 * shared(one, other), 0.12, 0.72)
+
+
+def prose_numbers(text: str) -> set[str]:
+    """Numbers in a text, without the commas between thousands."""
+    return set(NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)))
 
 
 def ramp(value: float, low: float, high: float) -> float:

@@ -12,16 +12,19 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
+from llmi_env.judges.addressed import for_a_reader
 from llmi_env.judges.relevance import (
     FUNCTION_WORDS,
     Meanings,
     content_words,
+    prose_numbers,
     ramp,
     sentences,
     stems,
     word_set,
     words,
 )
+from llmi_env.judges.spelling import unknown_share
 
 _SHORT, _LONG_ENOUGH = 1, 14
 _STOPS, _PAUSES = ".!?", ",;:"
@@ -48,8 +51,10 @@ _TO_THE_JUDGE = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b[^.!?\n]{0,30}\b(?:instructions?|rules|criteria|prompts?|rubric)\b"
     r"|\b(?:score|rating|grade|quality|relevance)s?\"?\s*[:=]\s*\d|\b[45]\s*(?:out of|/)\s*5\b"
     r"|\b(?:top|full|highest|maximum|perfect) (?:score|marks?|rating|grade)s?\b"
-    rf"|\b(?:note|dear|attention|message|hint|word|instructions?|verdict|addressed)\b[^.!?\n]{{0,20}}\b{_SCORER}s?\b|\byou are (?:a|an|the) {_SCORER}\b"
-    r"|\b(?:give|award|assign|rate|score|grade|mark)s?\b[^.!?\n]{0,40}\b(?:[45]|five|full marks|excellent|perfect)\s*(?:points?|stars?)?\s*(?:[.!\n]|$)"
+    rf"|\b(?:note|dear|attention|message|hint|word|instructions?|verdict|addressed)\b[^.!?\n]{{0,20}}\b{_SCORER}s?\b"
+    rf"|\byou are (?:a|an|the) {_SCORER}\b"
+    r"|\b(?:give|award|assign|rate|score|grade|mark)s?\b[^.!?\n]{0,40}"
+    r"\b(?:[45]|five|full marks|excellent|perfect)\s*(?:points?|stars?)?\s*(?:[.!\n]|$)"
     r"|\byou (?:now |are now |must |should |shall )(?:to )?(?:rate|score|grade|judge)\b"
     r"|\b(?:answer|document|page|text)\b[^.!?\n]{0,30}\b(?:deserves|meets every|fulfils every|fulfills every|satisfies all)\b",
     re.IGNORECASE,
@@ -129,6 +134,7 @@ def text_traits(text: str, question: str, meanings: Meanings, spelling: bool = T
         clean=0.75 ** min(4, len(_LEAD_IN.findall(text)))
         * 0.6 ** min(4, len(_MARKUP.findall(text)))
         * 0.3 ** min(4, count_orders(text))
+        * for_a_reader(text, meanings)
         * (1.0 - 0.9 * ramp(_disguised(text), 0.0, 0.1)),
         spelt=1.0 - 0.6 * ramp(unknown_share(text, question), 0.06, 0.4) if spelling else 1.0,
         faithful=_faithful(text, question),
@@ -151,7 +157,7 @@ def _held_together(text: str, question: str, meanings: Meanings) -> float:
     if len(told) < 2:
         return 1.0
     nearest = [max(meanings.near(one, other) for other in (question, *told) if other is not one) for one in told]
-    return 0.5 + 0.5 * ramp(min(nearest), 0.0, 0.3)
+    return 0.5 + 0.5 * ramp(min(nearest), 0.0, 0.22)
 
 
 def _whole(text: str) -> float:
@@ -203,6 +209,9 @@ def _order(text: str) -> float:
     """Whether words stand in an order that English allows: function words give it away, and so do sentences' starts and ends."""
     tokens = _TOKEN.findall(text)
     plain = [token.lower() for token in tokens]
+    for at in range(1, len(tokens)):
+        if tokens[at] == "A" and plain[at - 1] not in _STOPS:
+            plain[at] = "Q"  # a label, as in "line A", not the article
     count = sum(token[0].isalpha() for token in tokens)
     if count < 3:
         return 0.2

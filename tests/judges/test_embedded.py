@@ -36,8 +36,13 @@ def words_as_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
+def blind(terms: Sequence[str] = TERMS) -> EmbeddedJudge:
+    """A judge that needs no model."""
+    return EmbeddedJudge(terms, looks=False, spelling=False, embed=words_as_vectors)
+
+
 def scores(document: Document, task: Task = OWLS, embed: bool = False) -> dict[str, float]:
-    one = EmbeddedJudge(embed=words_as_vectors) if not embed else judge()
+    one = blind() if not embed else judge()
     found = one.judge(document, task)
     assert all(isinstance(judgment, Scored) for judgment in found.values())
     return {term: judgment.score for term, judgment in found.items() if isinstance(judgment, Scored)}
@@ -47,7 +52,7 @@ def scores(document: Document, task: Task = OWLS, embed: bool = False) -> dict[s
 
 
 def test_it_is_a_judge_and_says_that_its_scores_are_proxies() -> None:
-    one = EmbeddedJudge(embed=words_as_vectors)
+    one = blind()
     assert isinstance(one, Judge)
     assert one.terms == TERMS
     found = asyncio.run(one(Document((Text("Owls hunt at night."),)), OWLS))
@@ -58,12 +63,12 @@ def test_it_is_a_judge_and_says_that_its_scores_are_proxies() -> None:
 
 
 def test_terms_can_be_chosen_and_are_checked() -> None:
-    assert tuple(EmbeddedJudge(["image_quality"], words_as_vectors).judge(Document(), OWLS)) == ("image_quality",)
+    assert tuple(blind(["image_quality"]).judge(Document(), OWLS)) == ("image_quality",)
     with pytest.raises(ConfigError, match="did you mean 'text_quality'"):
-        EmbeddedJudge(["text_qualty"], words_as_vectors)
+        blind(["text_qualty"])
     for empty in ((), "text_quality"):
         with pytest.raises(ConfigError, match="at least one of"):
-            EmbeddedJudge(empty, words_as_vectors)
+            blind(empty)
 
 
 def test_what_is_not_installed_is_told_on_making(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +81,7 @@ def test_what_is_not_installed_is_told_on_making(monkeypatch: pytest.MonkeyPatch
 
 
 def test_it_pickles_without_its_caches() -> None:
-    one = EmbeddedJudge(["image_quality"], words_as_vectors)
+    one = blind(["image_quality"])
     one.judge(samples()[0].document, OWLS)
     copy = pickle.loads(pickle.dumps(one))
     assert copy.terms == ("image_quality",)
@@ -173,16 +178,12 @@ def test_the_right_tool_is_told_by_example() -> None:
 
 # What it cannot see, or sees too seldom to be asked here, and what the tuning documents are too few or too alike for.
 NOT_ASKED = {
-    "half off-topic",
     "shuffled paragraphs",
-    "typing errors",
     "wrong numbers told",
-    "noisy",
-    "stretched",
-    "wrong picture",
+    "wrong picture",  # these documents' photos are dealt out in turn and show nothing of what is told
     "swapped pictures",
     "misplaced figures",
-    "missing pictures",
+    "missing pictures",  # no document here says how many are wanted and then shows some
     "one picture missing",
 }
 
