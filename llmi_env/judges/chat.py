@@ -1,9 +1,9 @@
 """The connection to an OpenAI-compatible server: one request at a time as a coroutine, everything that can go wrong as one exception.
 
-The official client does the talking. It is asked for single tries only (`max_retries=0`): its own retries (read in version 3.54) know nothing of a body
-that breaks off while it is read piece by piece, which bounds its size here; they wait a `Retry-After` out without jitter, so that all waiting
-requests come back in the same moment; and those of a request that fails cannot be counted. Tries are repeated by the judge (see `openai_judge`),
-which can also repeat a reply that it cannot read.
+The official client does the talking. It is asked for single tries only (`max_retries=0`): its own retries (read in version 3.54) know
+nothing of a body that breaks off while it is read piece by piece, which bounds its size here; they wait a `Retry-After` out without
+jitter, so that all waiting requests come back in the same moment; and those of a request that fails cannot be counted. Tries are
+repeated by the judge (see `openai_judge`), which can also repeat a reply that it cannot read.
 """
 
 from __future__ import annotations
