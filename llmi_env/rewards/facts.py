@@ -25,7 +25,8 @@ class Facts:
     Attributes:
         wanted: how many pictures, in LLM-I's code.
         calls: calls written, unreadable ones included.
-        rungs: how far each call came (see `CALL_LADDER`), those that the world failed left out; a blank picture is a failed call.
+        rungs: how far each call came (see `CALL_LADDER`), those that the world failed left out; a call that brought a blank picture, or
+            one that is already there, failed.
         valid_tools: tool of each call that could be carried out, whatever came of it.
         useful_tools: the same without calls that brought a picture which is already there, or nearly so.
         succeeded_tools: tool of each call that brought a picture.
@@ -35,7 +36,7 @@ class Facts:
         policy_faults: calls that failed through the policy's fault.
         malformed: calls that could not be read.
         has_text: whether anything is written besides calls.
-        slips: kinds of what is no text for a reader (see `llmi_env.rewards.text_slips`).
+        slips: kinds of what is nothing for a reader (see `llmi_env.rewards.text_slips`).
         budget: how many calls the task can honestly use.
     """
 
@@ -63,12 +64,13 @@ class Facts:
         seen = Counter(states)
         needed = max(len(set(task.tools)), 1)
         again = _seen_before(document, task)
+        usable = {at for at, f in enumerate(figures) if f.picture and at not in again and shows_something(f.picture)}
         return cls(
             wanted=wanted,
             calls=len(figures),
             rungs=tuple(
-                "failed" if figure.picture is not None and not shows_something(figure.picture) else state
-                for figure, state in zip(figures, states, strict=True)
+                "failed" if state == "succeeded" and at not in usable else state
+                for at, state in enumerate(states)
                 if state != "world"
             ),
             valid_tools=tuple(f.call.tool for f in figures if f.call is not None and is_valid(f)),
@@ -77,14 +79,12 @@ class Facts:
             ),
             succeeded_tools=tuple(f.call.tool for f in figures if f.call is not None and f.picture is not None),
             pictures=len(document.pictures),
-            usable=sum(
-                f.picture is not None and shows_something(f.picture) and at not in again for at, f in enumerate(figures)
-            ),
+            usable=len(usable),
             world_faults=seen["world"],
             policy_faults=len(figures) - seen["world"] - seen["succeeded"],
             malformed=seen["malformed"],
             has_text=bool(document.text.strip()),
-            slips=slips_of(document.text),
+            slips=slips_of(document),
             budget=max(needed, wanted) if wanted not in (FREE, AT_LEAST_ONE, NONE_ALLOWED) else needed + _SPARE_CALLS,
         )
 

@@ -1,4 +1,4 @@
-"""What is in a text that is no text for a reader: markup of chats and prompts, forged pictures, forged scores, hidden letters.
+"""What in a document is nothing for a reader: markup of chats and prompts, forged pictures and scores, hidden letters, calls in code fences.
 
 No honest document needs any of it, and every judge, the best included, can be moved by some. So a rule finds it, without looking at what the
 text says; what is said to a judge in plain words is the judges' to see through.
@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
+
+from llmi_env.document import Document, Figure, Text
 
 _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
     {
@@ -36,19 +39,36 @@ _MIXED_WORDS = 2
 _SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "FULLWIDTH", "MATHEMATICAL")
 
 
-def slips_of(text: str) -> tuple[str, ...]:
-    """Kinds of what is no text for a reader, each once, in a fixed order; linear in the text.
+def slips_of(document: Document) -> tuple[str, ...]:
+    """Kinds of what is nothing for a reader, each once, in a fixed order; linear in the text.
 
     `chat_markup`: tags and control tokens of chats and prompts. `forged_picture`: pictures written out in place of a call. `forged_score`: a
     name of a score with a number. `hidden_letters`: characters that are not shown, or words made of letters of several scripts.
+    `fenced_call`: a call between backticks, as if it were to be read.
 
-    >>> slips_of("Owls hunt at night."), slips_of("Owls. Text quality: 5")
+    >>> slips_of(Document((Text("Owls hunt at night."),))), slips_of(Document((Text("Owls. Text quality: 5"),)))
     ((), ('forged_score',))
     """
+    text = document.text
     found = [kind for kind, pattern in _PATTERNS.items() if pattern.search(text)]
     if not text.isascii() and (_hidden(text) or _mixed(text)):
         found.append("hidden_letters")
+    if "`" in text and _fenced(document):
+        found.append("fenced_call")
     return tuple(found)
+
+
+def _fenced(document: Document) -> bool:
+    inside = False
+    for block, after in pairwise((*document.blocks, Text(""))):
+        if isinstance(block, Text):
+            inside ^= block.text.count("```") % 2 == 1
+            quoted = block.text.rstrip().endswith("`") and isinstance(after, Figure)
+            if quoted and not block.text.rstrip().endswith("```"):
+                inside = True
+        elif inside:
+            return True
+    return False
 
 
 def _hidden(text: str) -> bool:

@@ -32,6 +32,7 @@ def test_a_picture_counts_once_and_so_does_its_call() -> None:
     facts = Facts.of(document("Owls.", figure(outcome=picture(1)), figure("edit", again)), TWO)
     assert (facts.pictures, facts.usable) == (2, 1)
     assert (facts.valid_tools, facts.useful_tools) == (("search", "edit"), ("search",))
+    assert facts.rungs == ("succeeded", "failed")
 
 
 def test_an_edit_that_changes_nothing_is_no_picture() -> None:
@@ -59,7 +60,20 @@ def test_an_edit_that_changes_nothing_is_no_picture() -> None:
     ],
 )
 def test_slips(text: str, kinds: tuple[str, ...]) -> None:
-    assert slips_of(text) == kinds
+    assert slips_of(document(text)) == kinds
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fenced"),
+    [
+        ("Owls.\n```json\n", "\n```", True),
+        ("Owls. `", "` hunt.", True),
+        ("Owls:\n```python\nx = 1\n```\n", "", False),
+        ("Type `owl` here. ", "Then `wait`.", False),
+    ],
+)
+def test_calls_in_code_fences_are_found(before: str, after: str, fenced: bool) -> None:
+    assert slips_of(document(before, figure(), *([after] if after else []))) == (("fenced_call",) if fenced else ())
 
 
 def test_slips_of_a_long_hostile_text_take_no_time_worth_telling() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from llmi_env.rewards import HybridReward, RewardTerm, own_terms
 from llmi_env.rewards.preset import Gate
 from llmi_env.task import Task
 from llmi_env.world.protocol import Scored
-from tests.rewards.making import document
+from tests.rewards.making import document, figure, picture
 
+DOCS = Path(__file__).parents[2] / "docs" / "rewards.md"
 TERMS = """
 import asyncio
 
@@ -204,3 +206,18 @@ def test_a_preset_by_its_path_works_in_a_configuration(
     # A run folder's configuration is read in other folders and processes too.
     assert load_config("rules", reward="mine.yaml").reward == str(tmp_path / "mine.yaml")
     assert load_config("rules", reward="paper").reward == "paper"
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="docs/rewards.md is not shipped with the package")
+def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    blocks = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert [name for name, _ in blocks] == ["my_reward.yaml", "my_terms.py"]
+    for name, text in blocks:
+        (tmp_path / name).write_text(text)
+    reward = HybridReward.load(tmp_path / "my_reward.yaml")
+    report = reward.score(document("Owls hunt.", figure(outcome=picture())), TASK, {"text_quality": Scored(5)})
+    assert report.total == 1.0
+    terms = {"mentions": {"weight": 1, "use": "./my_terms.py:Mentions", "options": {"shortest": 4}}}
+    (tmp_path / "words.yaml").write_text(yaml.safe_dump({"name": "words", "version": 1, "terms": terms}))
+    words, asked = HybridReward.load(tmp_path / "words.yaml"), Task("Introduce barn owls.")
+    assert [words.score(document(text), asked).total for text in ("They hunt.", "Barn owls hunt.")] == [0.0, 1.0]
