@@ -1,9 +1,10 @@
 """Simulators that ship: tools and judges with a declared latency and failure rate, for tests, demonstrations and load figures.
 
 Nothing here pretends to be real: every picture is drawn from its own params, says so in its provenance (`simulated`), and every
-score is a hash. In a configuration they are named by import path::
+score is a hash. `FlakyJudge` makes any judge misbehave in a declared share of its calls. In a configuration they are named by import path::
 
     WorldConfig(tools={"search": {"use": "llmi_env.testing:SimulatedTool", "latency": 0.05}}, judges=[])
+    WorldConfig(judges=[{"use": "llmi_env.testing:FlakyJudge", "judge": "embedded", "failure_rate": 0.3}])
 """
 
 from __future__ import annotations
@@ -14,18 +15,29 @@ import json
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from PIL import Image, ImageDraw
 
 from llmi_env.calls import BUILTIN
 from llmi_env.document import Document, Picture, Provenance
-from llmi_env.errors import BadParams, CodeRaised, NothingFound, ToolError, ToolTimeout, ToolUnavailable
+from llmi_env.errors import (
+    BadParams,
+    CodeRaised,
+    ConfigError,
+    NothingFound,
+    ToolError,
+    ToolTimeout,
+    ToolUnavailable,
+    did_you_mean,
+)
+from llmi_env.judges.base import Judge
 from llmi_env.task import Task
 from llmi_env.tools.base import ToolContext, ToolSpec
-from llmi_env.world.config import WorldConfig
+from llmi_env.world.config import JUDGES, WorldConfig
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
@@ -124,6 +136,7 @@ class SimulatedJudge:
         raises: whether those failures are exceptions rather than `Unscored`.
         score: the same score for all, in place of a hash.
         seed: moves scores and failures.
+        concurrency: how many documents it takes at the same time; `WorldConfig.judge_concurrency`, where nothing is given.
     """
 
     def __init__(
@@ -134,9 +147,11 @@ class SimulatedJudge:
         raises: bool = False,
         score: float | None = None,
         seed: int = 0,
+        concurrency: int | None = None,
     ) -> None:
         self._terms = tuple(terms)
         self.latency, self.failure_rate, self.raises, self.score, self.seed = latency, failure_rate, raises, score, seed
+        self.concurrency = concurrency
         self.closed = False
 
     @property
@@ -147,8 +162,7 @@ class SimulatedJudge:
     async def __call__(self, document: Document, task: Task) -> Judgments:
         """Score, or fail as declared."""
         await asyncio.sleep(self.latency)
-        pixels = [picture.digest for picture in document.pictures]
-        dice = random.Random(_hashed(self.seed, task.key, document.to_source(), pixels))
+        dice = random.Random(_hashed(self.seed, *_content(document, task)))
         if dice.random() < self.failure_rate:
             if self.raises:
                 raise ConnectionError("simulated outage of the judge")
@@ -161,6 +175,108 @@ class SimulatedJudge:
     async def aclose(self) -> None:
         """Nothing to release."""
         self.closed = True
+
+
+Misbehaviour = Literal["raise", "hang", "babble", "unscored"]
+"""What a judge may do in place of judging: raise an exception, never answer, answer rubbish, say that it has no score."""
+
+
+class FlakyJudge:
+    """Any judge, made to misbehave in a declared share of its calls; in all others it is that judge.
+
+    Whether a call goes wrong, and how, is fixed by seed, document, task and the number of the attempt at this document, so that asking
+    again may help. Rubbish is of the kind that cannot be taken for a score: no mapping, numbers and texts in place of judgments, NaN, scores
+    out of range, terms left out or misnamed.
+
+    Args:
+        judge: the judge, or its name or options as in `WorldConfig.judges`; a `SimulatedJudge`, where nothing is given.
+        failure_rate: share of calls that go wrong, 0 to 1.
+        mode: how: a `Misbehaviour`, or `mixed` for all of them alike.
+        seed: moves which calls go wrong.
+        lasting: whether a document that went wrong goes wrong again at every attempt.
+        concurrency: how many documents it takes at the same time; as the judge, where nothing is given.
+
+    Raises:
+        ConfigError: a mode or rate that cannot be, or no such judge.
+    """
+
+    def __init__(
+        self,
+        judge: str | Mapping[str, Any] | Judge = "llmi_env.testing:SimulatedJudge",
+        failure_rate: float = 0.3,
+        mode: Misbehaviour | Literal["mixed"] = "mixed",
+        seed: int = 0,
+        lasting: bool = False,
+        concurrency: int | None = None,
+    ) -> None:
+        if mode not in (known := (*get_args(Misbehaviour), "mixed")):
+            raise ConfigError(f"flaky judge: no mode {mode!r}{did_you_mean(str(mode), known)}")
+        if not 0 <= failure_rate <= 1:
+            raise ConfigError(f"flaky judge: failure_rate lies in 0..1, not {failure_rate!r}")
+        self._judge = _judge(judge)
+        self._modes: tuple[Misbehaviour, ...] = get_args(Misbehaviour) if mode == "mixed" else (mode,)
+        self.failure_rate, self.seed, self.lasting = failure_rate, seed, lasting
+        self.concurrency = concurrency or getattr(self._judge, "concurrency", None)
+        self.failures: Counter[Misbehaviour] = Counter()
+        """How often it has misbehaved so far, by mode."""
+        self._attempts: Counter[int] = Counter()
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Terms that the judge scores."""
+        return self._judge.terms
+
+    async def __call__(self, document: Document, task: Task) -> Judgments:
+        """Judge, or misbehave as declared."""
+        content = _hashed(*_content(document, task))
+        self._attempts[content] += 1
+        dice = random.Random(_hashed("flaky", self.seed, content, 0 if self.lasting else self._attempts[content]))
+        if dice.random() >= self.failure_rate:
+            return await self._judge(document, task)
+        mode = dice.choice(self._modes)
+        self.failures[mode] += 1
+        match mode:
+            case "raise":
+                raise ConnectionError("simulated outage of the judge")
+            case "hang":
+                await asyncio.get_running_loop().create_future()
+            case "babble":
+                # Outside of the contract on purpose, hence the cast.
+                return cast("Judgments", _rubbish(await self._judge(document, task), dice))
+        return dict.fromkeys(self.terms, Unscored("simulated failure of the judge"))
+
+    async def aclose(self) -> None:
+        """Close the judge."""
+        await self._judge.aclose()
+
+
+def _rubbish(honest: Judgments, dice: random.Random) -> object:
+    """What a judge could say in place of `honest`, and what nobody can read a whole answer from."""
+    said = dice.choice((5, 5.0, float("nan"), float("inf"), -1, True, None, "5", [5.0], {"score": 5}))
+    return dice.choice(
+        (
+            said,
+            dict.fromkeys(honest, said),
+            {**honest, next(iter(honest)): said},
+            {term: honest[term] for term in list(honest)[1:]},
+            {f"{term}?": Scored(5.0) for term in honest},
+            list(honest.items()),
+            "A wonderful document, 5 of 5!",
+        )
+    )
+
+
+def _judge(given: str | Mapping[str, Any] | Judge) -> Judge:
+    if not isinstance(given, str | Mapping):
+        return given
+    entry = given if isinstance(given, str) else dict(given)
+    ((use, options),) = WorldConfig.parse({"tools": {}, "judges": [entry]}).judge_uses()
+    made: Judge = JUDGES.make(use, options)
+    return made
+
+
+def _content(document: Document, task: Task) -> list[object]:
+    return [task.key, document.to_source(), [picture.digest for picture in document.pictures]]
 
 
 def simulated_config(

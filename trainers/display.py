@@ -65,7 +65,8 @@ class Display:
         """The line of an evaluation."""
         tools = ", ".join(f"{tool} {share(value)}" for tool, value in metrics["tool_accuracy_by_tool"].items())
         self.say(
-            f"[bold]{name:>9}[/bold]  reward {number(metrics['reward'])}  tool accuracy {share(metrics['tool_accuracy'])} ({tools})"
+            f"[bold]{name:>9}[/bold]  reward {number(metrics['reward'])}{lost(metrics)}"
+            f"  tool accuracy {share(metrics['tool_accuracy'])} ({tools})"
             f"  calls read {share(metrics['parsed'])}  {clock(time.monotonic() - self._start)}"
         )
 
@@ -73,12 +74,17 @@ class Display:
         """The line of a training step."""
         seconds = metrics["seconds"]
         self.say(
-            f"step {metrics['step']:>3}/{self._steps}  reward {number(metrics['reward'])}"
+            f"step {metrics['step']:>3}/{self._steps}  reward {number(metrics['reward'])}{lost(metrics)}"
             f"  tool accuracy {share(metrics['tool_accuracy'])}  calls read {share(metrics['parsed'])}  kl {number(metrics['kl'])}"
             f"  clip {share(metrics['clip_fraction'])}  {metrics['tokens_per_second']:.0f} tok/s"
             f"  {seconds['total']:.0f} s (write {seconds['sampling']:.0f}, wait {seconds['waiting']:.0f},"
             f" learn {seconds['update']:.0f})  {clock(time.monotonic() - self._start)}"
         )
+
+
+def lost(metrics: Mapping[str, Any]) -> str:
+    """How many documents have no score and count for nothing; empty where all have one."""
+    return f" ({metrics['unscored']} of {metrics['rollouts']} unscored)" if metrics["unscored"] else ""
 
 
 def number(value: float | None) -> str:

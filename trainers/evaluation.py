@@ -59,6 +59,7 @@ def summary(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "reward_std": _std([rollout.reward for rollout in rollouts if rollout.reward is not None]),
         "scored": sum(rollout.reward is not None for rollout in rollouts),
         "rollouts": len(rollouts),
+        "unscored": sum(rollout.reward is None for rollout in rollouts),
         "tool_accuracy": tools.accuracy,
         "tool_accuracy_by_tool": {name: counts.accuracy for name, counts in tools.tools.items() if counts.required},
         "succeeded_of_well_formed": tools.succeeded_of_well_formed,

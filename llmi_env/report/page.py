@@ -17,8 +17,10 @@ from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes, read_metrics
 
 _SHOWN = 16
+_NAMED = 4
 _CHARTS = (
     ("reward", ("reward",), ""),
+    ("documents without a score (they count for nothing)", ("unscored",), ""),
     ("tool accuracy", ("tool_accuracy",), ""),
     ("reward by term (gates applied, weights not)", ("terms/",), ""),
     ("tool accuracy by tool", ("tool_accuracy_by_tool/",), ""),
@@ -59,7 +61,7 @@ def write_report(run: Path) -> Path:
     page = _render(
         "report.html.j2",
         title=f"Run {run.resolve().name}",
-        subtitle=f"{len(steps)} training steps; {len(before)} held-out documents before and after. Judges are embedded proxies.",
+        subtitle=f"{len(steps)} training steps; {len(before)} held-out documents before and after.{_judges((*before, *after))}",
         headline=_headline(Evaluation(tuple(before)), Evaluation(tuple(after))) if before else [],
         terms=_terms(before, after),
         tools=_tools(before, after),
@@ -179,6 +181,12 @@ def _charts(steps: Sequence[dict[str, Any]]) -> list[str]:
         if series:
             charts.append(line_chart(title, series, unit))
     return charts
+
+
+def _judges(rollouts: Sequence[Rollout]) -> str:
+    """Who scored, where the judges say so."""
+    names = sorted({name for rollout in rollouts if (name := rollout.report.versions.get("judges", ""))})
+    return f" Judged by {'; '.join(names[:_NAMED])}." if names else ""
 
 
 def _pair(before: Rollout, after: Rollout) -> dict[str, Any]:

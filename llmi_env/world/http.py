@@ -204,7 +204,7 @@ class RemoteWorld:
             )
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
             raise
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # a broken connection, or an answer that cannot be unpacked
             _log.info("connection to %s lost (%s)", self._place, type(error).__name__)
             raise ConnectionLost(f"{type(error).__name__} {error}".strip()) from error
         finally:

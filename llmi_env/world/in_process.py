@@ -149,6 +149,7 @@ class _Engine:
         self._cache = OutcomeCache(config.cache_mb * 1_000_000)
         self._flights: Flights[Outcome] = Flights()
         self._judgments = JudgmentCache.from_option(config.judge_cache, config.judge_cache_mb * 1_000_000)
+        self._told: set[tuple[str, str]] = set()
 
     def is_here(self) -> bool:
         """Whether this is the process and the event loop that it was made for."""
@@ -309,9 +310,20 @@ class _Engine:
         except TimeoutError as error:
             reason = str(error) or f"the judge did not answer within {self._config.judge_deadline:g} seconds"
         except Exception as error:
-            _log.warning("%s (%s) failed", name, type(judge).__name__, exc_info=error)
+            self._tell(name, judge, error)
             reason = f"{type(error).__name__}: {error}"
         return dict.fromkeys(judge.terms, Unscored(reason))
+
+    def _tell(self, name: str, judge: Judge, error: Exception) -> None:
+        """Log a judge's failure: in full the first time, so that an outage of hours does not bury everything else."""
+        kind = (name, type(error).__name__)
+        if kind in self._told:
+            _log.info("%s (%s) failed again: %s: %s", name, type(judge).__name__, kind[1], error)
+            return
+        self._told.add(kind)
+        _log.warning(
+            "%s (%s) failed; further %s will be told in short", name, type(judge).__name__, kind[1], exc_info=error
+        )
 
     async def aclose(self) -> None:
         await asyncio.gather(self._flights.cancel(), self._judgments.aclose())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol, runtime_checkable
 
 from llmi_env.calls import Call
@@ -32,11 +33,17 @@ class Scored:
     votes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        # Numbers of NumPy and torch too: judges compute with them.
-        if isinstance(self.score, bool | str) or not 1.0 <= (score := float(self.score)) <= 5.0:
+        # Numbers of NumPy and torch too: judges compute with them. Their truth values are no more a score than Python's.
+        plain = self.score.item() if hasattr(self.score, "item") else self.score
+        if isinstance(plain, bool) or not isinstance(plain, Real) or not 1.0 <= (score := float(plain)) <= 5.0:
             raise ValueError(f"a judge's score lies in 1..5, not {self.score!r}")
+        if not isinstance(self.rationale, str) or not isinstance(self.judge, str):
+            raise TypeError(f"rationale and judge are texts, not {self.rationale!r:.60} and {self.judge!r:.60}")
+        votes = tuple(round(float(vote), 2) for vote in self.votes)
+        if not all(1.0 <= vote <= 5.0 for vote in votes):
+            raise ValueError(f"a judge's votes lie in 1..5, not {votes!r:.60}")
         object.__setattr__(self, "score", round(score, 2))
-        object.__setattr__(self, "votes", tuple(round(float(vote), 2) for vote in self.votes))
+        object.__setattr__(self, "votes", votes)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,9 @@ class Unscored:
     """No score: the judge was down, too slow or unreadable. Never to be mistaken for a low score."""
 
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", str(self.reason))  # an exception does as well
 
 
 Judgment = Scored | Unscored

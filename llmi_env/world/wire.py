@@ -286,10 +286,11 @@ class TaskMessage(_Message):
 class JudgmentMessage(_Message):
     """A `Scored` (with a score) or an `Unscored` (without); `text` is the rationale or the reason."""
 
-    score: float | None
+    # Strict: a text or a truth value is no number here, whatever pydantic could make of it.
+    score: float | None = Field(strict=True)
     text: str
     judge: str = ""
-    votes: tuple[float, ...] = ()
+    votes: tuple[Annotated[float, Field(strict=True)], ...] = ()
 
     @classmethod
     def of(cls, judgment: Judgment) -> JudgmentMessage:

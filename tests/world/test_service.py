@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI, Response
 from PIL import Image
 
@@ -25,21 +22,9 @@ from llmi_env.world.http import HttpWorld
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.protocol import Scored, Unscored, World
 from llmi_env.world.service import create_app
+from tests.serving import served
 
 OWL = Call("search", "an owl", {"query": "owl"})
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 @pytest.fixture(scope="module")
