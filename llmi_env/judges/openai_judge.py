@@ -191,7 +191,7 @@ class OpenAIJudge:
     async def _sample(self, question: _Question, seed: int | None) -> Reply | Unscored:
         """One reply, in the first form that the server takes."""
         forms = _FORMS if self._form is None else (self._form,)
-        first: NoReply | None = None
+        reason = ""
         for form in forms:
             sure = form == self._form or form == forms[-1]
             tries = AsyncRetrying(
@@ -204,18 +204,16 @@ class OpenAIJudge:
             try:
                 reply: Reply = await tries(self._once, question, form, seed)
             except NoReply as failed:
-                # Several may be under way when the first one finds out what the server takes.
-                first = first or failed
+                reason = failed.reason
                 if sure or not failed.refused:
                     break
                 _log.info("%s does not take response_format=%s (%s)", self.options.base_url, form, failed.reason)
             else:
-                if self._form is None:
+                if self._form is None:  # several may be under way when the first one finds out what the server takes
                     self._form = form
                 return reply
         self.usage.failures += 1
-        assert first is not None
-        return Unscored(first.reason)
+        return Unscored(reason)
 
     async def _once(self, question: _Question, form: str, seed: int | None) -> Reply:
         prompt, criteria = question.prompt, question.criteria

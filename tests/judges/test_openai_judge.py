@@ -134,6 +134,12 @@ ONE = {"retries": 0, "structured": "json_schema"}
         pytest.param(failing(401, "who?"), {}, r"HTTP 401: 'who\?'; check the key", id="401"),
         pytest.param(failing(404, "no such"), {}, "HTTP 404: 'no such'; check the model 'm'", id="404"),
         pytest.param(failing(400, "too long"), {}, "HTTP 400: 'too long'", id="400 whatever the form"),
+        pytest.param(
+            schema_refused(saying("4?")),
+            {"retries": 0},
+            "with the key that was asked for",
+            id="no json_schema, and prose",
+        ),
         pytest.param(hanging, {"retries": 0, "timeout": 0.1}, "no answer within 0.1 seconds", id="hanging"),
         pytest.param(dripping, {"retries": 0, "timeout": 0.2}, "no answer within 0.2 seconds", id="dripping"),
         pytest.param(resetting, ONE, "cannot be reached or broke off", id="connection reset"),
