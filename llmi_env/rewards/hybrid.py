@@ -86,7 +86,9 @@ class HybridReward:
         Raises:
             ConfigError: there is no such preset or file, it holds no preset, or a term of the user's in it cannot be used.
         """
-        return cls.from_file(source, exact=exact) if is_path(source) else cls.preset(str(source), exact=exact)
+        if is_path(source):
+            return cls.from_file(Path(source).expanduser(), exact=exact)
+        return cls.preset(str(source), exact=exact)
 
     @classmethod
     def preset(cls, name: str, *, exact: bool = False) -> HybridReward:
