@@ -1,0 +1,1 @@
+"""Other ways of doing the same, rebuilt to be measured beside ours."""
