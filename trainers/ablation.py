@@ -45,8 +45,8 @@ _REJUDGED = "common"
 
 _LEGEND = (
     "All documents are scored by the one reward named above. Intervals are 95 % paired bootstrap intervals over the held-out tasks, seeds "
-    "averaged, and too narrow where there are but a few tasks; what differs between seeds, training's own randomness, is not in them: it stands "
-    "in the column of seeds."
+    "averaged, and too narrow where there are but a few tasks; what differs between seeds, training's own randomness, is not in them: it "
+    "stands in the column of seeds."
 )
 
 

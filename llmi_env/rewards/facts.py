@@ -102,7 +102,8 @@ class Facts:
         names = {field.name for field in fields(cls)}
         if names != set(data):
             raise ConfigError(f"facts of another version: they differ in {', '.join(sorted(names ^ set(data)))}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        return cls(**plain)
 
     def as_counts(self) -> dict[str, int]:
         """The counts alone, for a report."""
