@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from llmi_env.judges.relevance import word_set
 
-DATA, SHAPES, INVENTED, WORDS, NOTHING = 1.0, 0.8, 0.35, 0.15, 0.0
+DATA, SHAPES, INVENTED, WORDS, FRAME, NOTHING = 1.0, 0.8, 0.35, 0.15, 0.1, 0.0
 """How much there is to see, by what is drawn at best."""
 
 _DRAWS_DATA = word_set(
@@ -36,7 +36,7 @@ class Drawn:
     """What a program draws.
 
     Attributes:
-        value: `DATA`, `SHAPES`, `INVENTED` (surfaces painted from no data), `WORDS` or `NOTHING`.
+        value: `DATA`, `SHAPES`, `INVENTED` (surfaces painted from no data), `WORDS`, `FRAME` or `NOTHING`.
         why: the same in words.
     """
 
@@ -66,7 +66,7 @@ def _one(node: ast.Call, name: str, code: str) -> Drawn:
         if arguments and not all(_is_empty(argument) for argument in node.args or arguments):
             return Drawn(DATA, "data")
         # `df.plot()` and the like bring their data along; `plt.plot([])` does not
-        return Drawn(NOTHING if arguments or _is_pyplot(node) else DATA, "an empty frame" if arguments else "data")
+        return Drawn(FRAME, "an empty frame") if arguments or _is_pyplot(node) else Drawn(DATA, "data")
     if name in _DRAWS_SHAPES and (name != "annotate" or any(key.arg == "arrowprops" for key in node.keywords)):
         return Drawn(SHAPES, "shapes")
     if name in _WRITES:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from llmi_env.document import Document, Figure, Text
 from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
-from llmi_env.judges.call_proxy import NeedTable, call_traits, wish
+from llmi_env.judges.call_proxy import NeedTable, call_traits, code_strings, wish
 from llmi_env.judges.chart_proxy import SHAPES, drawn
 from llmi_env.judges.image_proxy import (
     Evidence,
@@ -36,8 +36,9 @@ from llmi_env.judges.image_proxy import (
     pixel_traits,
 )
 from llmi_env.judges.picture_text import PictureText
+from llmi_env.judges.picture_words import PictureWords, agreement
 from llmi_env.judges.relevance import Embed, Meanings
-from llmi_env.judges.text_proxy import text_traits
+from llmi_env.judges.text_proxy import count_orders, text_traits
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Scored
 
@@ -46,6 +47,7 @@ VERSION = "embedded/2"
 _CACHED_PICTURES = 512
 _SOFTENING = re.compile(r"\b(?:blur|soft|smooth|out of focus)", re.IGNORECASE)
 _IMPOSSIBLE = frozenset({"malformed", "unknown_tool", "bad_params"})
+_BRIBED = 0.2  # a picture with words for the judge in it
 _UNCHECKED = 0.15  # a call that can be read but not carried out
 
 
@@ -57,6 +59,8 @@ class EmbeddedJudge:
         looks: compare what pictures look like with what is told of them (a tenth of a second for a new picture); without it the caption
             alone counts, so that a wrong picture behind a right caption passes.
         spelling: look words up in the embedding model's vocabulary.
+        ocr: read the words in pictures: labels of charts, and what is meant for whoever scores. Needs the extra `ocr`; off by default, since it
+            takes more than a second for a new picture, ten times the rest.
         embed: texts to unit vectors; MiniLM (`llmi_env.embeddings`) by default, loaded on the first document. What `looks` knows was learnt
             on MiniLM.
 
@@ -68,7 +72,12 @@ class EmbeddedJudge:
     version = VERSION
 
     def __init__(
-        self, terms: Sequence[str] = TERMS, looks: bool = True, spelling: bool = True, embed: Embed | None = None
+        self,
+        terms: Sequence[str] = TERMS,
+        looks: bool = True,
+        spelling: bool = True,
+        ocr: bool = False,
+        embed: Embed | None = None,
     ) -> None:
         if isinstance(terms, str) or not terms:
             raise ConfigError(
@@ -80,10 +89,11 @@ class EmbeddedJudge:
         self._terms = tuple(dict.fromkeys(terms))
         if embed is None:
             _check_installed()
-        self._looks, self._spelling = looks, spelling
+        self._looks, self._spelling, self._ocr = looks, spelling, ocr
         self._embed = embed
         self._meanings = Meanings(embed or _minilm)
         self._pictures = PictureText(self._meanings) if looks else None
+        self._words = PictureWords() if ocr else None
         self._needs = NeedTable(self._meanings)
         self._pixels: OrderedDict[str, PixelTraits] = OrderedDict()
         self._lock = threading.Lock()
@@ -96,7 +106,7 @@ class EmbeddedJudge:
     @property
     def fingerprint(self) -> str:
         """Everything of it that can move a score; judgments may be kept under it."""
-        return f"{VERSION} terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling}"
+        return f"{VERSION} terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling} ocr={self._ocr}"
 
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
         """Judge one document in a thread of its own; documents take turns."""
@@ -106,12 +116,13 @@ class EmbeddedJudge:
         """Forget what was cached; the embedding model belongs to the process."""
         with self._lock:
             self._pixels.clear()
-            if self._pictures is not None:
-                self._pictures.forget()
+            for remembering in (self._pictures, self._words):
+                if remembering is not None:
+                    remembering.forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as its options: locks and caches stay behind."""
-        return type(self), (self._terms, self._looks, self._spelling, self._embed)
+        return type(self), (self._terms, self._looks, self._spelling, self._ocr, self._embed)
 
     def prepare(self) -> None:
         """Load models and example needs now, not on the first document."""
@@ -203,11 +214,21 @@ class EmbeddedJudge:
 
     def _look(self, item: _Place) -> tuple[float, str]:
         """How far the pixels bear out what is told of the picture, and that in words."""
-        picture, told = item.figure.picture, item.seen.told
-        if self._pictures is None or picture is None or not told or item.seen.kind == "chart":
+        picture, call = item.figure.picture, item.figure.call
+        if picture is None or call is None:
             return 1.0, ""
-        cosine = self._pictures.cosine(picture, told)
-        return looks_like(item.seen, cosine), f"; looks like it: {cosine:.2f}"
+        value, why = 1.0, ""
+        if self._pictures is not None and item.seen.told and item.seen.kind != "chart":
+            cosine = self._pictures.cosine(picture, item.seen.told)
+            value, why = looks_like(item.seen, cosine), f"; looks like it: {cosine:.2f}"
+        if self._words is not None:
+            read = self._words(picture)
+            if count_orders(" ".join(read)):
+                return value * _BRIBED, f"{why}; says what is meant for a judge"
+            if call.tool == "code":
+                labels = agreement(read, code_strings(wish(call)))
+                value, why = value * labels, f"{why}; labels read: {labels:.2f}"
+        return value, why
 
     def _measured(self, item: _Place) -> PixelTraits:
         picture, call = item.figure.picture, item.figure.call
