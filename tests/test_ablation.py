@@ -223,7 +223,7 @@ def test_one_variant_changes_several_things(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", config_names("ablations"))
 def test_every_set_that_ships_can_be_made(name: str, run: Path) -> None:
     made = load_variants(name, LLMI)
-    assert len(made) > 5
+    assert len(made) >= 5
     found = ablate(read_saved(run), made)
     assert all(result.mean is not None for result in found.variants)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from llmi_env.ablation.variants import Variant
 from llmi_env.errors import ConfigError
 from llmi_env.rewards.hybrid import NOT_JUDGED
 from llmi_env.rewards.report import RewardReport
-from llmi_env.rewards.statistics import Difference, bootstrap_interval
+from llmi_env.rewards.statistics import Difference
 
 Floats = NDArray[np.float64]
 
@@ -197,18 +198,23 @@ class _Frame:
     pairs_P: tuple[NDArray[np.int64], NDArray[np.int64]]
     seed: int
 
+    @cached_property
+    def draws_RT(self) -> Floats:
+        """How often each draw of the bootstrap holds each task; the same draws for all variants."""
+        tasks = int(self.tasks_N.max()) + 1
+        dice = np.random.default_rng(self.seed)
+        return dice.multinomial(tasks, np.full(tasks, 1 / tasks), size=_RESAMPLES).astype(np.float64)
+
     def interval(self, values_N: Floats) -> tuple[float, float, float]:
         """Mean of the values that are none of NaN, and its interval with tasks drawn."""
         there = ~np.isnan(values_N)
-        sums_T = np.bincount(self.tasks_N[there], values_N[there], minlength=self.tasks_N.max() + 1)
-        counts_T = np.bincount(self.tasks_N[there], minlength=self.tasks_N.max() + 1).astype(np.float64)
-
-        def statistic(weights_RT: Floats) -> Floats:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray((weights_RT @ sums_T) / (weights_RT @ counts_T))
-
-        low, high = bootstrap_interval(statistic, len(sums_T), self.seed, resamples=_RESAMPLES)
-        return float(values_N[there].mean()), low, high
+        tasks = self.draws_RT.shape[1]
+        sums_T = np.bincount(self.tasks_N[there], values_N[there], minlength=tasks)
+        counts_T = np.bincount(self.tasks_N[there], minlength=tasks)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means_R = (self.draws_RT @ sums_T) / (self.draws_RT @ counts_T)  # NaN where a draw holds no value
+        low, high = np.nanquantile(means_R, [0.025, 0.975])
+        return float(values_N[there].mean()), round(float(low), 12), round(float(high), 12)
 
 
 def _result(frame: _Frame, variant: Variant, reports: Sequence[RewardReport], base_N: Floats | None) -> VariantResult:

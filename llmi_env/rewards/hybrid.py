@@ -74,6 +74,7 @@ class HybridReward:
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(f"reward terms given twice: {', '.join(sorted(twice))}")
         self.spec = preset.joined({term.name: TermSpec(weight=term.weight, gates=term.gates) for term in own})
+        self._needed = self.spec.needed
         self.exact = exact or preset.counting.exact
         named = {name: load_term(name, term) for name, term in preset.terms.items() if term.use is not None}
         self._own = named | {term.name: term for term in own}
@@ -126,7 +127,7 @@ class HybridReward:
 
     def _with(self, spec: Preset) -> HybridReward:
         made = copy.copy(self)
-        made.spec, made.exact = spec, self.exact or spec.counting.exact
+        made.spec, made._needed, made.exact = spec, spec.needed, self.exact or spec.counting.exact
         made._own = {name: term for name, term in self._own.items() if name in spec.terms}
         return made
 
@@ -161,7 +162,7 @@ class HybridReward:
     @property
     def judged_terms(self) -> tuple[str, ...]:
         """Terms that a judge must score for there to be a total; empty for a reward of rules only."""
-        return tuple(name for name in self.spec.needed if name not in self._rules)
+        return tuple(name for name in self._needed if name not in self._rules)
 
     # ---------------------------------------------------------------------------------------------------------- combining
 
@@ -176,10 +177,10 @@ class HybridReward:
         for name in scores:
             if name not in self.spec.terms:
                 raise ConfigError(f"reward {self.name!r}: no term {name!r}{did_you_mean(name, self.spec.terms)}")
-        if missing := [name for name in self.spec.needed if name not in scores]:
+        if missing := [name for name in self._needed if name not in scores]:
             raise ConfigError(f"reward {self.name!r}: no score for {', '.join(missing)}")
         values = {name: self._unit(name, score) for name, score in scores.items()}
-        total = self._total({name: self._gated(name, values) for name in self.spec.needed})
+        total = self._total({name: self._gated(name, values) for name in self._needed})
         assert total is not None  # every needed term has a score
         return total
 
@@ -264,7 +265,7 @@ class HybridReward:
     ) -> RewardReport:
         units = {name: self._unit(name, score) for name, score in raw.items()}
         values = {name: self._gated(name, units) for name in self.spec.terms}
-        reasons = [f"{name}: {missing[name]}" for name in self.spec.needed if name in missing]
+        reasons = [f"{name}: {missing[name]}" for name in self._needed if name in missing]
         rule = self.spec.counting.unscored
         if facts.world_faults and (rule == "any" or (rule == "no_picture_left" and not facts.pictures)):
             reasons.append(f"{facts.world_faults} of {facts.calls} calls failed through no fault of the policy")
@@ -272,7 +273,7 @@ class HybridReward:
             name: TermReport(spec.weight, raw.get(name), values[name], said.get(name, ""), missing.get(name, ""))
             for name, spec in self.spec.terms.items()
         }
-        total = None if reasons else self._total({name: values[name] for name in self.spec.needed})
+        total = None if reasons else self._total({name: values[name] for name in self._needed})
         return RewardReport(total, terms, tuple(reasons), {"reward": self.version, **versions}, facts.as_counts())
 
     def _special(self, term: str, facts: Facts) -> SpecialCase | None:
