@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -164,6 +164,62 @@ def judge_rescore(
     )
     if not result.finished:
         console.print("stopped; the same command goes on with the rest")
+        raise typer.Exit(130)
+
+
+@judge_app.command("calibrate")
+def judge_calibrate(
+    judge: Annotated[
+        str,
+        typer.Option(
+            "--judge", "-j", help="A judge by name or 'module:Class', or its options as a YAML file or JSON ('{...}')."
+        ),
+    ] = "embedded",
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of the calibration set.")] = 740,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A .md or .json file; what it holds of other judges stays."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same pairs.")] = 0,
+    tuning: Annotated[
+        bool, typer.Option("--tuning", help="Documents for tuning a judge, in place of those that are held out.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask again what is in the judges' cache, so that the time is the judge's.")
+    ] = False,
+) -> None:
+    """How well a judge tells a good document from a worse one of the same task.
+
+    Example: llmi judge calibrate --judge my-judge.yaml --pairs 370 --out my-judge.md
+
+    Good documents are demonstrations that ship; the worse ones are made by declared corruptions. Ctrl-C stops and shows what is judged by
+    then. About half a minute goes to carrying out the calls of the documents.
+    """
+    from llmi_env.judges.calibration import calibrate
+    from llmi_env.judges.calibration.table import check, not_told_apart, rows, write
+    from llmi_env.rescoring import judge_config
+    from llmi_env.tables import print_table
+
+    if out is not None:
+        check(out)
+    services = judge_config(judge)
+    if fresh:
+        services = services.model_copy(update={"judge_cache": None})
+    half: Literal["held_out", "tuning"] = "tuning" if tuning else "held_out"
+    found, finished = calibrate(judge, services, pairs, seed=seed, half=half, console=console)
+    if found is not None:
+        print_table(rows(found), console)
+        weak = not_told_apart(found)
+        told = f"near chance or inverted: {'; '.join(weak)}" if weak else "no corruption is near chance"
+        console.print(told, markup=False, highlight=False)
+        for reason, count in list(found.reasons.items())[:3]:
+            console.print(f"no score ({count} times): {reason}", markup=False, highlight=False)
+        if out is not None:
+            write(found, out)
+            console.print(f"written: {out}", markup=False, highlight=False)
+    if not finished:
+        shown = "nothing is judged yet" if found is None else f"{found.pairs[0]} of {found.pairs[1]} pairs are judged"
+        console.print(f"stopped: {shown}")
         raise typer.Exit(130)
 
 

@@ -7,6 +7,7 @@ document is kept at once (`llmi_env.judgment_files`): after an interruption the 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,15 +77,18 @@ def judge_config(judge: str) -> WorldConfig:
     """A World of one judge (or several), without tools.
 
     Args:
-        judge: a judge's name or import path; or the path of a YAML file with the options of one (`use: ...`), or with `judges: [...]` and
-            limits such as `judge_concurrency`.
+        judge: a judge's name or import path; or the options of one (`use: ...`), or `judges: [...]` with limits such as
+            `judge_concurrency`, as the path of a YAML file or as JSON.
 
     Raises:
         ConfigError: no such judge or file, or an option that does not exist.
     """
-    if not _is_file(judge):
+    if _is_json(judge):
+        data = _options(judge)
+    elif _is_file(judge):
+        data = load_yaml("judges", Path(judge))
+    else:
         return WorldConfig.parse({"tools": {}, "judges": [judge]})
-    data = load_yaml("judges", Path(judge))
     if "judges" in data:
         return WorldConfig.parse({"tools": {}, **data})
     if "use" not in data:
@@ -93,13 +97,27 @@ def judge_config(judge: str) -> WorldConfig:
 
 
 def judgments_name(judge: str) -> str:
-    """A name for a judge's judgments: that of its file or class."""
+    """A name for a judge's judgments: that of its file or class, or what its options use."""
+    if _is_json(judge):
+        judge = str(_options(judge).get("use", "judges"))
     named = Path(judge).stem if _is_file(judge) else judge.rpartition(":")[2]
     return re.sub(r"[^\w.-]+", "-", named)
 
 
 def _is_file(judge: str) -> bool:
     return Path(judge).suffix in (".yaml", ".yml")
+
+
+def _is_json(judge: str) -> bool:
+    return judge.lstrip().startswith("{")
+
+
+def _options(judge: str) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(judge)
+    except ValueError as error:
+        raise ConfigError(f"--judge {judge}: these options are not JSON: {error}") from error
+    return data
 
 
 def rescore(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from llmi_env.document import Document, Text
 from llmi_env.errors import ConfigError
-from llmi_env.judges.calibration import Calibrating, Share, wilson
-from llmi_env.judges.calibration_pairs import Pair
-from llmi_env.judges.calibration_table import to_markdown
+from llmi_env.judges.calibration import session
+from llmi_env.judges.calibration.counting import Calibrating, Share, wilson
+from llmi_env.judges.calibration.pairs import Pair, calibration_pairs, held_out
+from llmi_env.judges.calibration.table import check, section, write
 from llmi_env.judges.corruptions import CORRUPTIONS
 from llmi_env.task import Task
 from llmi_env.world.config import WorldConfig
@@ -53,6 +57,25 @@ class FakeJudge:
         pass
 
 
+def right(text: str, term: str) -> Judgment:
+    return Scored(5 if "good" in text else 1)
+
+
+class Interrupting(FakeJudge):
+    """Somebody presses Ctrl-C while it judges the eighth document."""
+
+    concurrency = 1
+
+    def __init__(self) -> None:
+        super().__init__(right)
+
+    async def __call__(self, document: Document, task: Task) -> Judgments:
+        if len(self.asked) == 7:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(60)
+        return await super().__call__(document, task)
+
+
 def calibrating(judge: FakeJudge, count: int) -> Calibrating:
     world = InProcessWorld(WorldConfig(tools={}, judges=[]), judges=[judge])
     return Calibrating("fake", world, judge.terms, pairs(count))
@@ -63,7 +86,7 @@ def by_chance(text: str, term: str) -> Judgment:
 
 
 def test_a_judge_that_knows_is_always_right() -> None:
-    found = asyncio.run(calibrating(FakeJudge(lambda text, _: Scored(5 if "good" in text else 1)), 40).run())
+    found = asyncio.run(calibrating(FakeJudge(right), 40).run())
     assert found.total == Share(higher=40, ties=0, lower=0, unscored=0)
     assert found.total.accuracy == 1.0
     assert found.by_term["text_quality"] == Share(20, 0, 0, 0)
@@ -120,19 +143,35 @@ def test_a_judge_is_shown_only_what_concerns_its_terms_and_each_document_once() 
         calibrating(FakeJudge(lambda *_: Scored(3), terms=("novelty",)), 4)
 
 
-def test_what_is_judged_by_then_can_be_counted_after_an_interrupt() -> None:
-    one = calibrating(FakeJudge(lambda text, _: Scored(5 if "good" in text else 1)), 10)
+def test_what_is_judged_by_then_can_be_counted_and_gone_on_with() -> None:
+    one = calibrating(FakeJudge(right), 10)
 
-    def stop(done: int, _: int) -> None:
-        if done == 9:
-            raise KeyboardInterrupt
+    async def interrupted() -> None:
+        running = asyncio.create_task(one.run(lambda done, _: done < 9 or running.cancel()))
+        await running
 
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(one.run(stop))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
     partial = one.result()
     assert 3 <= partial.pairs[0] <= 5
     assert partial.total.accuracy == 1.0
-    assert asyncio.run(one.run()).pairs == (10, 10)  # and gone on with
+    assert asyncio.run(one.run()).pairs == (10, 10)
+
+
+def test_ctrl_c_ends_a_session_with_what_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def made(*_: object) -> list[Pair]:
+        return pairs(10)
+
+    monkeypatch.setattr(session, "calibration_pairs", made)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        services = WorldConfig(tools={}, judges=[{"use": "tests.judges.test_calibration:Interrupting"}])
+        found, finished = session.calibrate("it", services, 10)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not finished
+    assert found is not None
+    assert 0 < found.pairs[0] < 10
 
 
 def test_a_result_is_plain_data_and_a_table_that_names_what_is_near_chance() -> None:
@@ -141,7 +180,7 @@ def test_a_result_is_plain_data_and_a_table_that_names_what_is_near_chance() -> 
     )
     data: Mapping[str, object] = json.loads(json.dumps(found.to_json()))
     assert data["pairs"] == [40, 40]
-    text = "\n".join(to_markdown(found))
+    text = section(found)
     assert "| lead-in | text_quality | 20 | 100.0% |" in text
     assert "Near chance or inverted: vague calls (call_quality)." in text
 
@@ -150,3 +189,38 @@ def test_the_interval_is_wilsons() -> None:
     assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert wilson(1.0, 20)[1] == 1.0
     assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+def test_a_file_keeps_what_it_holds_of_other_judges(tmp_path: Path) -> None:
+    knowing = asyncio.run(calibrating(FakeJudge(right), 8).run())
+    guessing = replace(asyncio.run(calibrating(FakeJudge(by_chance), 8).run()), judge="guess")
+    for path in (tmp_path / "new" / "found.md", tmp_path / "found.json"):
+        for found in (knowing, guessing, replace(knowing, documents=7)):
+            write(found, path)
+    kept = json.loads((tmp_path / "found.json").read_text())
+    assert list(kept) == ["fake", "guess"]
+    assert kept["fake"]["documents"] == 7
+    headings = [line for line in (tmp_path / "new" / "found.md").read_text().splitlines() if line.startswith("#")]
+    assert headings == ["# Judges: good document against worse one", "## fake", "## guess"]
+
+
+def test_a_file_that_cannot_hold_the_result_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"written as \.md or \.json"):
+        check(tmp_path / "found.txt")
+    (tmp_path / "found.json").write_text("[1]")
+    with pytest.raises(ConfigError, match="holds no calibrations"):
+        check(tmp_path / "found.json")
+
+
+@pytest.mark.slow
+def test_the_set_is_made_of_held_out_demonstrations_and_is_the_same_each_time() -> None:
+    made = asyncio.run(calibration_pairs(len(CORRUPTIONS)))
+    assert made == asyncio.run(calibration_pairs(len(CORRUPTIONS)))
+    assert {pair.corruption.name for pair in made} == {corruption.name for corruption in CORRUPTIONS}
+    for pair in made:
+        assert all(held_out(part) for part in str(pair.task.id).split("+"))
+        assert pair.better != pair.worse
+        assert all(figure.picture is not None for figure in pair.better.figures)
+    redrawn = next(pair for pair in made if pair.corruption.redraw)
+    old, new = redrawn.better.pictures, redrawn.worse.pictures
+    assert any(before.digest != after.digest for before, after in zip(old, new, strict=True))

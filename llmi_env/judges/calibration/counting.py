@@ -1,6 +1,6 @@
 """How well a judge tells a good document from a worse one.
 
-A judge scores both documents of each pair of the calibration set (`calibration_pairs`). It is right where the good one has the higher
+A judge scores both documents of each pair of the calibration set (`pairs`). It is right where the good one has the higher
 score; equal scores count as half right, as a guess would be. Three views are counted: each corruption on each term that it ought to lower,
 each term over its corruptions, and the total, the mean over the judge's terms with the weights of the reward preset `llmi`.
 
@@ -23,7 +23,7 @@ from typing import Any
 
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError
-from llmi_env.judges.calibration_pairs import Pair
+from llmi_env.judges.calibration.pairs import Pair
 from llmi_env.rewards.preset import RULE_TERMS, Preset
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgments, Scored, World
@@ -31,6 +31,8 @@ from llmi_env.world.protocol import Judgments, Scored, World
 LEVEL = 0.95
 PRESET = "llmi"
 """The preset whose weights make the total."""
+
+_IN_FLIGHT = 32  # documents that wait for the judge's turn, so that it never waits for them
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,8 @@ class Calibration:
         total: the view of the weighted mean.
         by_term: the view of each term.
         by_corruption: the views of each corruption: of the weighted mean under `total`, then of each term that it lowers.
-        seconds: seconds per document that was judged, so many at a time as `parallel` says.
-        parallel: how many documents the judge had at the same time.
         documents: distinct documents judged.
+        seconds: seconds of the clock per document, as many at the same time as its World lets the judge have.
         reasons: why scores were missing, with how often.
     """
 
@@ -104,9 +105,8 @@ class Calibration:
     total: Share
     by_term: Mapping[str, Share]
     by_corruption: Mapping[str, Mapping[str, Share]]
-    seconds: float | None
-    parallel: int
     documents: int
+    seconds: float | None
     reasons: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -130,15 +130,12 @@ class Calibrating:
         world: whose judges are asked; one judge as a rule.
         terms: the terms that it scores.
         pairs: of the calibration set, in its order.
-        parallel: how many documents the judge gets at the same time.
 
     Raises:
         ConfigError: no corruption lowers any of the terms.
     """
 
-    def __init__(
-        self, judge: str, world: World, terms: Sequence[str], pairs: Sequence[Pair], parallel: int = 2
-    ) -> None:
+    def __init__(self, judge: str, world: World, terms: Sequence[str], pairs: Sequence[Pair]) -> None:
         lowered = {term for pair in pairs for term in pair.corruption.lowers}
         self.terms = tuple(term for term in terms if term in lowered)
         if not self.terms:
@@ -147,7 +144,7 @@ class Calibrating:
             )
         self.pairs = [pair for pair in pairs if set(pair.corruption.lowers) & set(self.terms)]
         self.weights = _weights(self.terms)
-        self._judge, self._world, self._parallel = judge, world, parallel
+        self._judge, self._world = judge, world
         self._judgments: dict[tuple[str, Document], Judgments] = {}
         self._seconds = 0.0
 
@@ -175,12 +172,13 @@ class Calibrating:
                 if advance is not None:
                     advance(done, len(todo))
 
-        workers = [asyncio.create_task(work()) for _ in range(self._parallel)]
+        workers = [asyncio.create_task(work()) for _ in range(_IN_FLIGHT)]
         try:
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
                 worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
             self._seconds += time.perf_counter() - start
         return self.result()
 
@@ -216,9 +214,8 @@ class Calibrating:
                 for term in self.terms
             },
             by_corruption=by_corruption,
-            seconds=self._seconds / len(self._judgments) if self._judgments else None,
-            parallel=self._parallel,
             documents=len(self._judgments),
+            seconds=self._seconds / len(self._judgments) if self._judgments else None,
             reasons=_reasons(self._judgments.values(), self.terms),
         )
 
