@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,26 +86,36 @@ def test_pictures_are_not_read(run: Path) -> None:
         read_saved(run, documents=True)
 
 
-def without_facts(run: Path) -> Path:
-    """The run as an earlier version would have saved it."""
+def change_reports(run: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Rewrite the reports of the run's file."""
     path = run / "episodes" / "train-00001.parquet"
     table = parquet.read_table(path)
     reports = [json.loads(text) for text in table["report"].to_pylist()]
     for report in reports:
-        del report["facts"], report["judgments"]
+        change(report)
     at = table.column_names.index("report")
     parquet.write_table(table.set_column(at, "report", arrow.array([json.dumps(report) for report in reports])), path)
     return run
 
 
+def without_facts(report: dict[str, Any]) -> None:
+    """As an earlier version would have saved it."""
+    del report["facts"], report["judgments"]
+
+
 def test_episodes_of_earlier_versions_are_counted_again(run: Path) -> None:
     before = ablate(read_saved(run), variants("llmi", "rules", "paper"))
-    after = ablate(read_saved(without_facts(run)), variants("llmi", "rules", "paper"))
+    after = ablate(read_saved(change_reports(run, without_facts)), variants("llmi", "rules", "paper"))
     assert [result.rewards for result in after.variants[:2]] == [result.rewards for result in before.variants[:2]]
     # What the judge had said of the documents without a call was not kept then: `llmi` has a special case for them, the paper has none.
     paper = after.variants[2]
     assert [at for at, reward in enumerate(paper.rewards) if reward is None] == [1, 5]
     assert (paper.unjudged, paper.unscored) == (2, 0)
+
+
+def test_facts_of_another_version_are_counted_again(run: Path) -> None:
+    change_reports(run, lambda report: report["facts"].update(version=1, usable=0))
+    assert ablate(read_saved(run), variants("llmi")).notes == ()
 
 
 def test_terms_that_nobody_judged_make_a_variant_not_computable(tmp_path: Path) -> None:

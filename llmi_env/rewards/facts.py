@@ -14,6 +14,9 @@ from llmi_env.rewards.rules import AT_LEAST_ONE, FREE, NONE_ALLOWED, wanted_code
 from llmi_env.rewards.text_slips import slips_of
 from llmi_env.task import Task
 
+FACTS_VERSION = 2
+"""To be raised when anything is counted otherwise: facts saved under another version are taken from the document again."""
+
 _NOT_VALID = frozenset({"malformed", "unknown_tool", "bad_params"})
 _SPARE_CALLS = 2
 
@@ -90,19 +93,22 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        data = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {"version": FACTS_VERSION, **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Facts:
         """Read what `to_json` wrote.
 
         Raises:
-            ConfigError: a count is missing or unknown: the data were written by another version.
+            ConfigError: the data were written by another version.
         """
-        names = {field.name for field in fields(cls)}
-        if names != set(data):
-            raise ConfigError(f"facts of another version: they differ in {', '.join(sorted(names ^ set(data)))}")
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        version = plain.pop("version", None)
+        if version != FACTS_VERSION or {field.name for field in fields(cls)} != set(plain):
+            raise ConfigError(
+                f"facts of version {version}, this one reads {FACTS_VERSION}: take them from the document again"
+            )
         return cls(**plain)
 
     def as_counts(self) -> dict[str, int]:
