@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--crowd", type=int, default=1024, help="open episodes (default: 1,024)")
     parser.add_argument("--slots", type=int, default=32, help="documents that the judge takes at once (default: 32)")
     parser.add_argument("--latency", type=float, default=2.0, help="declared seconds of a judgment (default: 2)")
-    parser.add_argument("--writing", type=float, default=10.0, help="seconds of writing (default: 10)")
+    parser.add_argument("--writing", type=float, default=8.0, help="seconds of writing (default: 8)")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.cell:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -35,7 +36,9 @@ __all__ = ["ConnectionLost", "HttpWorld", "RemoteWorld"]
 _log = logging.getLogger(__name__)
 TOKEN = "LLMI_TOKEN"
 """Environment variable with the token of a World that asks for one."""
-_LIMITS = httpx.Limits(max_connections=512, max_keepalive_connections=64)
+_CONNECTIONS = {"/judge": 256}
+_CONNECTIONS_OTHERWISE = 512
+_KEPT = 64
 _TELL_AFTER = 8.0
 """Seconds without an answer after which the log says what is waited for."""
 
@@ -51,19 +54,29 @@ class Rejected(ConnectionLost):
     """The service answered that it cannot take this message; the same one would be turned away again."""
 
 
+@dataclass(frozen=True)
+class _Line:
+    """Connections of one kind. Its turns keep what waits out of the client, which looks through all of it whenever anything happens."""
+
+    client: httpx.AsyncClient
+    turn: asyncio.Semaphore
+
+
 class RemoteWorld:
     """What every client shares: messages, retries, and handles for each process and loop.
+
+    Judgments have connections of their own, 256 of them, so that hundreds of documents that wait for a slow judge hold up no call.
 
     Args:
         url: base address of the service.
         uds: Unix socket to use in place of TCP.
         attempts: how often a call is tried when the connection is lost.
-        patience: seconds to wait for an answer, which includes waiting for a turn among other calls.
+        patience: seconds to wait for an answer, which includes waiting for a turn in the service.
     """
 
     _pid: int
     _terms: tuple[str, ...] | None
-    _clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient]
+    _lines: dict[tuple[asyncio.AbstractEventLoop, int], _Line]
 
     def __init__(self, url: str, uds: str | None = None, *, attempts: int = 4, patience: float = 600.0) -> None:
         self.url, self.uds = url, uds
@@ -167,9 +180,9 @@ class RemoteWorld:
     async def aclose(self) -> None:
         """Close the connections of the running loop; may be called twice, and a later call connects again."""
         self._check_process()
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        loop = asyncio.get_running_loop()
+        for line in [self._lines.pop(key) for key in list(self._lines) if key[0] is loop]:
+            await line.client.aclose()
 
     # ------------------------------------------------------------------------------------------------------------ inside
 
@@ -198,10 +211,12 @@ class RemoteWorld:
 
     async def _ask_once(self, method: str, path: str, body: bytes) -> bytes:
         reminder = asyncio.get_running_loop().call_later(_TELL_AFTER, self._tell_wait, path)
+        line = self._line(_CONNECTIONS.get(path, _CONNECTIONS_OTHERWISE))
         try:
-            answer = await self._client().request(
-                method, path, content=body, headers={"content-type": "application/json"}
-            )
+            async with line.turn:
+                answer = await line.client.request(
+                    method, path, content=body, headers={"content-type": "application/json"}
+                )
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
             raise
         except httpx.RequestError as error:  # a broken connection, or an answer that cannot be unpacked
@@ -219,36 +234,40 @@ class RemoteWorld:
     def _tell_wait(self, path: str) -> None:
         _log.info("still waiting for %s at %s: the first use of a tool or judge loads its models", path, self._place)
 
-    def _client(self) -> httpx.AsyncClient:
+    def _line(self, connections: int) -> _Line:
         self._check_process()
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
+        line = self._lines.get((loop, connections))
+        if line is None:
             # those of closed loops cannot be closed any more, only dropped
-            self._clients = {other: kept for other, kept in self._clients.items() if not other.is_closed()}
-            client = self._clients[loop] = httpx.AsyncClient(
+            self._lines = {key: kept for key, kept in self._lines.items() if not key[0].is_closed()}
+            client = httpx.AsyncClient(
                 base_url=self.url,
                 headers={"authorization": f"Bearer {token}"}
                 if (token := os.environ.get(TOKEN)) and not self.uds
                 else None,
-                transport=httpx.AsyncHTTPTransport(uds=self.uds, limits=_LIMITS),
+                transport=httpx.AsyncHTTPTransport(
+                    uds=self.uds,
+                    limits=httpx.Limits(max_connections=connections, max_keepalive_connections=_KEPT),
+                ),
                 timeout=httpx.Timeout(self.patience, connect=10.0),
                 trust_env=False,
             )
-        return client
+            line = self._lines[loop, connections] = _Line(client, asyncio.Semaphore(connections))
+        return line
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            _abandoned.append(self._clients)
+            _abandoned.append(self._lines)
             self._forget()
 
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._terms = None
-        self._clients = {}
+        self._lines = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_pid", "_terms", "_clients")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_pid", "_terms", "_lines")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

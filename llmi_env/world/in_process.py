@@ -301,8 +301,7 @@ class _Engine:
 
     async def _hear(self, name: str, judge: Judge, document: Document, task: Task) -> Judgments:
         try:
-            limit = getattr(judge, "concurrency", None) or self._config.judge_concurrency
-            async with self._turn(name, limit):
+            async with self._judges_turn(name, judge):
                 answer: object = await _within(self._config.judge_deadline, _guarded(judge(document, task)))
             return _checked(judge, answer)
         except (ConfigError, MissingExtra):
@@ -313,6 +312,19 @@ class _Engine:
             self._tell(name, judge, error)
             reason = f"{type(error).__name__}: {error}"
         return dict.fromkeys(judge.terms, Unscored(reason))
+
+    def _judges_turn(self, name: str, judge: Judge) -> asyncio.Semaphore:
+        declared = getattr(judge, "concurrency", None)
+        turn = self._turn(name, declared or self._config.judge_concurrency)
+        if turn.locked() and not declared and (name, "turn") not in self._told:
+            self._told.add((name, "turn"))
+            _log.info(
+                "%s (%s) takes %d documents at a time, further ones wait: it may declare a `concurrency`, or raise judge_concurrency",
+                name,
+                type(judge).__name__,
+                self._config.judge_concurrency,
+            )
+        return turn
 
     def _tell(self, name: str, judge: Judge, error: Exception) -> None:
         """Log a judge's failure: in full the first time, so that an outage of hours does not bury everything else."""

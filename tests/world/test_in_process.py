@@ -20,7 +20,7 @@ from llmi_env.world.cache import OutcomeCache
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.pictures import normalise
-from llmi_env.world.protocol import Scored, Unscored, World
+from llmi_env.world.protocol import Judgments, Scored, Unscored, World
 
 
 def search(query: str = "owl") -> Call:
@@ -359,3 +359,28 @@ def test_a_judge_that_is_set_up_wrongly_is_an_error() -> None:
         world = InProcessWorld(judges=[Judging(error=error)])
         with pytest.raises(type(error)):
             asyncio.run(world.judge(Document((Text("x"),)), Task("q")))
+
+
+def test_a_judge_says_how_many_documents_it_takes(caplog: pytest.LogCaptureFixture) -> None:
+    class Counting(SimulatedJudge):
+        at_work = most = 0
+
+        async def __call__(self, document: Document, task: Task) -> Judgments:
+            self.at_work += 1
+            self.most = max(self.most, self.at_work)
+            try:
+                return await super().__call__(document, task)
+            finally:
+                self.at_work -= 1
+
+    async def judge_many(*judges: SimulatedJudge) -> None:
+        world = InProcessWorld(judges=judges)
+        await asyncio.gather(*(world.judge(Document((Text(str(n)),)), TASK) for n in range(40)))
+
+    remote, silent = Counting(latency=0.005, concurrency=32), Counting(latency=0.005)
+    with caplog.at_level("INFO"):
+        asyncio.run(judge_many(remote, silent))
+    assert (remote.most, silent.most) == (32, 2)
+    told = [record.message for record in caplog.records if "further ones wait" in record.message]
+    assert len(told) == 1
+    assert "takes 2 documents" in told[0]

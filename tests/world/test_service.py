@@ -215,3 +215,26 @@ def test_judges_that_cannot_be_made_are_told() -> None:
     config = WorldConfig(tools={}, judges=[{"use": "llmi_env.testing:SimulatedJudge", "no_such": 1}])
     with served(create_app(config)) as address, pytest.raises(ValueError, match="no_such"):
         asyncio.run(HttpWorld(address).judge(Document(), Task("owls")))
+
+
+def test_documents_that_wait_for_a_judge_hold_up_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmi_env.world.http._CONNECTIONS", {"/judge": 2})
+    monkeypatch.setattr("llmi_env.world.http._CONNECTIONS_OTHERWISE", 2)
+    busy = simulated_world(tools={"search": {}}, judge={"latency": 1000.0, "concurrency": 1})
+
+    async def call_beside_judgments(address: str) -> tuple[int, object]:
+        world = HttpWorld(address)
+        judging = [asyncio.create_task(world.judge(Document((Text(str(n)),)), Task("owls"))) for n in range(8)]
+        await asyncio.sleep(0.1)
+        outcome = await world.run(OWL)
+        pending = sum(not task.done() for task in judging)
+        for task in judging:
+            task.cancel()
+        await asyncio.gather(*judging, return_exceptions=True)
+        await world.aclose()
+        return pending, outcome
+
+    with served(create_app(world=busy)) as address:
+        pending, outcome = asyncio.run(asyncio.wait_for(call_beside_judgments(address), 30))
+    assert pending == 8
+    assert isinstance(outcome, Picture)
