@@ -1,11 +1,16 @@
 """Does verl learn what is known to be best? GRPO, GSPO and PPO on a tiny random model. Makes `results/verl.md` and `verl.png`.
 
-    python -m benchmarks.verl_known                 # all three, about a quarter of an hour on two cores
+    python -m benchmarks.verl_known                 # all three, about ten minutes on two cores
     python -m benchmarks.verl_known grpo steps=10   # one of them, with changes to its recipe
 
-Every task asks for one picture that the search tool finds. The vocabulary holds that call, and two others, as one token each beside the
-bytes, so that a random policy meets it by chance: in one document of sixteen tokens out of twenty or so. The best document is the right
-call and the end, and earns 1; the reward is the preset `rules`, search is the real tool over the bundled pictures.
+Every task asks for one picture that the search tool finds. The vocabulary holds that call, and two that bring nothing, as one token each beside
+the bytes, so that a random policy meets them by chance: each in one document of sixteen tokens out of twenty or so. A document may hold one
+call, with which it ends. The best one is the right call, wherever it stands, and earns 1; the reward is the preset `rules`, search is the
+real tool over the bundled pictures.
+
+    python -m benchmarks.verl_known grpo env.limits.calls=3 env.limits.pictures=3    # harder
+
+is the harder one, where the policy must also stop by itself after its call: three calls in a row earn 0.8, which is where 60 steps end.
 """
 
 from __future__ import annotations
@@ -62,7 +67,7 @@ def recipe(algorithm: str, model: Path, tasks: Path) -> dict[str, Any]:
             "preset": "rules",
             "world": "in_process",
             "tasks": str(tasks),
-            "limits": {"characters": 2000, "calls": 3, "pictures": 3},
+            "limits": {"characters": 2000, "calls": 1, "pictures": 1},
         },
         "eval_tasks": str(tasks),
         "eval_size": 4,
@@ -72,7 +77,7 @@ def recipe(algorithm: str, model: Path, tasks: Path) -> dict[str, Any]:
         "samples": 16,
         "max_prompt_tokens": 1024,
         "max_tokens": 16,
-        "steps": 40,
+        "steps": 24,
         "lr_schedule": "constant",
         "weight_decay": 0.0,
         "clip_high": 0.28,
