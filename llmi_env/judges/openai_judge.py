@@ -30,7 +30,7 @@ from llmi_env.document import Document, Picture
 from llmi_env.errors import ConfigError, MissingExtra
 from llmi_env.judges.chat import Chat, NoReply, Usage
 from llmi_env.judges.openai_options import PROMPTS, JudgeOptions
-from llmi_env.judges.prompt import Fence, Prompt, Request, load_prompt
+from llmi_env.judges.prompt import NOTHING_TO_JUDGE, Fence, Prompt, Request, load_prompt
 from llmi_env.judges.reply import Reply, UnreadableReply, json_schema, read_reply
 from llmi_env.judges.sending import data_url
 from llmi_env.task import Task
@@ -39,9 +39,6 @@ from llmi_env.world.protocol import Judgment, Scored, Unscored
 _log = logging.getLogger(__name__)
 _FORMS = ("json_schema", "json_object", "off")
 _RATIONALE = 2000
-_NOTHING = (
-    5.0  # of a term that is about pictures or calls where there are none: LLM-I's rule, which presets may overrule
-)
 
 
 @dataclass(frozen=True)
@@ -120,11 +117,10 @@ class OpenAIJudge:
         asked: list[_Question] = []
         for prompt in map(load_prompt, PROMPTS):
             criteria = {term: text for term, text in prompt.terms.items() if term in self.terms}
-            idle = [term for term in criteria if _is_about_nothing(term, prompt, document)]
-            for term in idle:
-                why = "no call" if term == "call_quality" else "no picture"
-                found[term] = Scored(_NOTHING, why, self._name(prompt.id))
-                del criteria[term]
+            for term in list(criteria):
+                if why := prompt.nothing_to_judge(term, document):
+                    found[term] = Scored(NOTHING_TO_JUDGE, why, self._name(prompt.id))
+                    del criteria[term]
             if criteria:
                 asked.append(_Question(prompt, criteria, document, task))
         answers = await asyncio.gather(*map(self._graded, asked))
@@ -253,10 +249,6 @@ class OpenAIJudge:
     def _note(self, state: RetryCallState) -> None:
         self.usage.retries += 1
         _log.info("%s: try %d: %s", self.options.model, state.attempt_number, _failure(state))
-
-
-def _is_about_nothing(term: str, prompt: Prompt, document: Document) -> bool:
-    return not document.pictures if prompt.layout == "pictures" else term == "call_quality" and not document.figures
 
 
 def _failure(state: RetryCallState) -> BaseException | None:

@@ -29,6 +29,9 @@ from llmi_env.document import Document, Figure, Picture, Text
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.task import Task
 
+NOTHING_TO_JUDGE = 5.0
+"""Score of a term that is about pictures or calls where there are none: LLM-I's rule, which reward presets may overrule."""
+
 _CAPTION = 300
 # Joiners that emoji, Persian and the scripts of India need; every other invisible character goes.
 _JOINERS = "\u200c\u200d"
@@ -86,6 +89,12 @@ class Prompt:
     def id(self) -> str:
         """Name and version, e.g. `text/1`."""
         return f"{self.name}/{self.version}"
+
+    def nothing_to_judge(self, term: str, document: Document) -> str:
+        """What the document lacks for `term` to be about anything: "no picture", "no call" or ""."""
+        if self.layout == "pictures":
+            return "" if document.pictures else "no picture"
+        return "no call" if term == "call_quality" and not document.figures else ""
 
     def render(
         self,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmi_env.document import Block, Document, Figure, Text
 from llmi_env.errors import ConfigError, did_you_mean
-from llmi_env.judges.prompt import Fence, Request, load_prompt
+from llmi_env.judges.prompt import NOTHING_TO_JUDGE, Fence, Request, load_prompt
 from llmi_env.judges.score_tokens import SCORES, Expectation
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
@@ -85,7 +85,7 @@ class TransformersJudge:
                 "name a vision-language model, or leave these terms to another judge"
             )
         self._sees = sees
-        self._voice: ScoringModel | None = None
+        self._model: ScoringModel | None = None
         self._loading = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
 
@@ -124,17 +124,17 @@ class TransformersJudge:
 
     async def aclose(self) -> None:
         """Let go of the model; a later document loads it again."""
-        thread, self._thread, self._voice = self._thread, None, None
+        thread, self._thread, self._model = self._thread, None, None
         if thread is not None:
             thread.shutdown(wait=False, cancel_futures=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_voice", "_loading", "_thread")}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_model", "_loading", "_thread")}
         return kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._voice, self._loading, self._thread = None, threading.Lock(), None
+        self._model, self._loading, self._thread = None, threading.Lock(), None
 
     def judge(self, document: Document, task: Task, given_up: threading.Event | None = None) -> dict[str, Judgment]:
         """The same, blocking.
@@ -147,23 +147,29 @@ class TransformersJudge:
         Raises:
             ConfigError, AssetError, MissingExtra: the model cannot be loaded.
         """
-        voice = self._loaded()
-        requests: dict[str, _Asked] = {term: self._asked(voice, term, document, task) for term in self._terms}
-        judgments: dict[str, Judgment] = {}
-        for start in range(0, len(self._terms), self.batch):
+        found: dict[str, Judgment] = {}
+        for term in self._terms:
+            if why := self._prompts[term].nothing_to_judge(term, document):
+                found[term] = Scored(NOTHING_TO_JUDGE, why, self._name(term))
+        left = [term for term in self._terms if term not in found]
+        for start in range(0, len(left), self.batch):
             if given_up is not None and given_up.is_set():
                 break
-            chosen = self._terms[start : start + self.batch]
-            answers = voice.ask([requests[term].request for term in chosen])
-            for term, answer in zip(chosen, answers, strict=True):
-                judgments[term] = answer if isinstance(answer, Unscored) else self._judged(term, answer, requests[term])
-        return {term: judgments.get(term, Unscored("given up before it was asked")) for term in self._terms}
+            model = self._loaded()
+            requests = {term: self._asked(model, term, document, task) for term in left[start : start + self.batch]}
+            answers = model.ask([asked.request for asked in requests.values()])
+            for (term, asked), answer in zip(requests.items(), answers, strict=True):
+                found[term] = answer if isinstance(answer, Unscored) else self._judged(term, answer, asked)
+        return {term: found.get(term, Unscored("given up before it was asked")) for term in self._terms}
 
-    def _asked(self, voice: ScoringModel, term: str, document: Document, task: Task) -> _Asked:
+    def _name(self, term: str) -> str:
+        return f"transformers:{self.model}@{self._prompts[term].id}"
+
+    def _asked(self, model: ScoringModel, term: str, document: Document, task: Task) -> _Asked:
         prompt = self._prompts[term]
         nonce = hashlib.sha256("\0".join([task.question, document.to_source()]).encode("utf-8", "replace")).hexdigest()
         fence = Fence(nonce[:16], "")
-        shown, left_out = cut(document, self.max_tokens, prompt.layout, fence, voice.tokenizer)
+        shown, left_out = cut(document, self.max_tokens, prompt.layout, fence, model.tokenizer)
         request = prompt.render(
             shown, task, {term: prompt.terms[term]}, fence, reply="digit", max_pictures=self.max_pictures
         )
@@ -180,16 +186,16 @@ class TransformersJudge:
         return Scored(
             answer.score,
             f"expectation over {told}, {answer.mass:.2f} of all probability{note}",
-            judge=f"transformers:{self.model}@{self._prompts[term].id}",
+            judge=self._name(term),
         )
 
     def _loaded(self) -> ScoringModel:
         with self._loading:
-            if self._voice is None:
+            if self._model is None:
                 from llmi_env.judges.scoring_model import ScoringModel
 
-                self._voice = ScoringModel.load(self._base, self._sees, self.device, self.dtype, self.max_side)
-            return self._voice
+                self._model = ScoringModel.load(self._base, self._sees, self.device, self.dtype, self.max_side)
+            return self._model
 
 
 @dataclass(frozen=True)

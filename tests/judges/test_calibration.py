@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from llmi_env.cli import app
 from llmi_env.document import Document, Text
 from llmi_env.errors import ConfigError
 from llmi_env.judges.calibration import session
@@ -19,6 +21,7 @@ from llmi_env.judges.calibration.counting import Calibrating, Share, wilson
 from llmi_env.judges.calibration.pairs import Pair, calibration_pairs, held_out
 from llmi_env.judges.calibration.table import check, section, write
 from llmi_env.judges.corruptions import CORRUPTIONS
+from llmi_env.rescoring import judge_config, judgments_name
 from llmi_env.task import Task
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
@@ -59,6 +62,13 @@ class FakeJudge:
 
 def right(text: str, term: str) -> Judgment:
     return Scored(5 if "good" in text else 1)
+
+
+class Knowing(FakeJudge):
+    """Always right."""
+
+    def __init__(self, terms: tuple[str, ...] = TERMS) -> None:
+        super().__init__(right, tuple(terms))
 
 
 class Interrupting(FakeJudge):
@@ -224,3 +234,25 @@ def test_the_set_is_made_of_held_out_demonstrations_and_is_the_same_each_time() 
     redrawn = next(pair for pair in made if pair.corruption.redraw)
     old, new = redrawn.better.pictures, redrawn.worse.pictures
     assert any(before.digest != after.digest for before, after in zip(old, new, strict=True))
+
+
+def test_the_command_calibrates_a_judge_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def made(count: int, *_: object) -> list[Pair]:
+        return pairs(count)
+
+    monkeypatch.setattr(session, "calibration_pairs", made)
+    judge = '{"use": "tests.judges.test_calibration:Knowing", "terms": ["text_quality"]}'
+    arguments = ["judge", "calibrate", "--judge", judge, "--pairs", "40", "--out", str(tmp_path / "found.md")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "100.0%" in result.output
+    assert "no corruption is near chance" in result.output
+    assert "20 of 20 pairs" in (tmp_path / "found.md").read_text(encoding="utf-8")
+
+
+def test_options_of_a_judge_may_be_json() -> None:
+    config = judge_config('{"judges": [{"use": "embedded"}], "judge_deadline": 5}')
+    assert (config.judge_uses(), config.judge_deadline, config.tools) == ([("embedded", {})], 5.0, {})
+    assert judgments_name('{"use": "embedded", "terms": ["call_quality"]}') == "embedded"
+    with pytest.raises(ConfigError, match="not JSON"):
+        judge_config('{"use": embedded}')

@@ -285,3 +285,14 @@ def test_it_is_a_judge_of_worlds_and_loads_torch_on_the_first_document_only(read
             await world.aclose()
 
     assert asyncio.run(ask()) == TransformersJudge(str(reader), min_mass=0.0).judge(owls(), OWLS)
+
+
+def test_what_is_not_there_is_not_asked_about(viewer: Path) -> None:
+    judge = TransformersJudge(str(viewer), ("call_quality", *SEEING))
+    found = judge.judge(Document((Text("Owls hunt at night."),)), OWLS)
+    assert [str(getattr(judgment, "rationale", judgment)) for judgment in found.values()] == [
+        "no call",
+        "no picture",
+        "no picture",
+    ]
+    assert {getattr(judgment, "score", None) for judgment in found.values()} == {5.0}
