@@ -77,7 +77,7 @@ class TransformersJudge:
         self.max_side, self.max_pictures = max_side, max_pictures
         self._terms = tuple(dict.fromkeys(terms))
         self._prompts = {term: prompt for prompt in map(load_prompt, _PROMPTS) for term in prompt.terms}
-        self._base, self._identity, sees = _described(model)
+        self._identity, sees = _described(model)
         unseen = [term for term in self._terms if self._prompts[term].layout == "pictures"]
         if unseen and not sees:
             raise ConfigError(
@@ -194,7 +194,7 @@ class TransformersJudge:
             if self._model is None:
                 from llmi_env.judges.scoring_model import ScoringModel
 
-                self._model = ScoringModel.load(self._base, self._sees, self.device, self.dtype, self.max_side)
+                self._model = ScoringModel.load(self.model, self._sees, self.device, self.dtype, self.max_side)
             return self._model
 
 
@@ -265,8 +265,8 @@ def _check(terms: Sequence[str], dtype: str, min_mass: float, **counts: int) -> 
             raise ConfigError(f"transformers judge: `{name}` is a whole number from 1 on, not {count!r}")
 
 
-def _described(model: str) -> tuple[str | Path, str, bool]:
-    """What the model is loaded by, what tells it from another of its name, and whether it sees pictures; loads no weights."""
+def _described(model: str) -> tuple[str, bool]:
+    """What tells the model from another of its name, and whether it sees pictures; loads no weights."""
     from llmi_env.hub import from_hub
     from llmi_env.models import resolve_policy
 
@@ -291,7 +291,7 @@ def _described(model: str) -> tuple[str | Path, str, bool]:
     identity = _contents(folder) if folder.is_dir() else file.parent.name
     if source.adapter is not None:
         identity += _contents(source.adapter)
-    return model, identity, "vision_config" in config
+    return identity, "vision_config" in config
 
 
 def _contents(folder: Path) -> str:
