@@ -2,7 +2,7 @@
 
 It stands in for one and says so in every rationale: these are *proxies*, made of text embeddings (MiniLM), word lists, provenance, pixel
 measures and a coarse look at what a picture shows. What each of them can tell apart, and what it cannot, is measured in
-`benchmarks/results/judge_proxies.md`.
+`benchmarks/results/calibration.md`.
 
 Scores are deterministic: each text is embedded on its own and each document judged on its own, so the company it is judged in cannot
 move a score.
@@ -44,6 +44,8 @@ from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
 VERSION = "embedded/2"
+"""Raised whenever a score can come out otherwise: by code, word lists, example needs or the picture head."""
+
 _CACHED_PICTURES = 512
 _SOFTENING = re.compile(r"\b(?:blur|soft|smooth|out of focus)", re.IGNORECASE)
 _IMPOSSIBLE = frozenset({"malformed", "unknown_tool", "bad_params"})
@@ -106,7 +108,8 @@ class EmbeddedJudge:
     @property
     def fingerprint(self) -> str:
         """Everything of it that can move a score; judgments may be kept under it."""
-        return f"{VERSION} terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling} ocr={self._ocr}"
+        embed = "minilm" if self._embed is None else repr(self._embed)  # another one is kept apart, at worst for this process only
+        return f"{VERSION} terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling} ocr={self._ocr} embed={embed}"
 
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
         """Judge one document in a thread of its own; documents take turns."""

@@ -56,19 +56,27 @@ class EfficientNetLite:
             ) from error
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
-        """Features of one picture, shape (1280,), float32, at least 0."""
+        """Features of one picture, shape (1280,), float32, at least 0. Computed on one thread: their number would change the last bits."""
         import torch
 
-        with torch.inference_mode():
-            pixels = torch.from_numpy(_pixels(image)).permute(2, 0, 1)[None]  # (1, 3, 224, 224)
-            hidden = _convolve(pixels, *self._layers["_conv_stem"], stride=2).clamp_(0, 6)
-            block = 0
-            for count, _, stride in _STAGES:
-                for index in range(count):
-                    hidden = self._block(hidden, f"_blocks.{block}", stride if index == 0 else 1)
-                    block += 1
-            hidden = _convolve(hidden, *self._layers["_conv_head"]).clamp_(0, 6)
-            return np.array(hidden.mean(dim=(2, 3))[0].numpy(), dtype=np.float32)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with torch.inference_mode():
+                return self._features(torch.from_numpy(_pixels(image)).permute(2, 0, 1)[None])
+        finally:
+            torch.set_num_threads(threads)
+
+    def _features(self, pixels: Any) -> NDArray[np.float32]:
+        """Pixels of shape (1, 3, 224, 224) to features of shape (1280,)."""
+        hidden = _convolve(pixels, *self._layers["_conv_stem"], stride=2).clamp_(0, 6)
+        block = 0
+        for count, _, stride in _STAGES:
+            for index in range(count):
+                hidden = self._block(hidden, f"_blocks.{block}", stride if index == 0 else 1)
+                block += 1
+        hidden = _convolve(hidden, *self._layers["_conv_head"]).clamp_(0, 6)
+        return np.array(hidden.mean(dim=(2, 3))[0].numpy(), dtype=np.float32)
 
     def _block(self, hidden: Any, name: str, stride: int) -> Any:
         """Widen, look around in each channel alone, narrow; what goes in is added where shapes agree."""
