@@ -102,7 +102,7 @@ class TextTraits:
     @property
     def product(self) -> float:
         """All of them together."""
-        return math.prod(vars(self).values())
+        return float(math.prod(vars(self).values()))
 
     @property
     def weakest(self) -> str:
