@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -38,7 +37,7 @@ TOKEN = "LLMI_TOKEN"
 """Environment variable with the token of a World that asks for one."""
 _CONNECTIONS = {"/judge": 256}
 _CONNECTIONS_OTHERWISE = 512
-_KEPT = 64
+_BATCH = 32
 _TELL_AFTER = 8.0
 """Seconds without an answer after which the log says what is waited for."""
 
@@ -54,12 +53,32 @@ class Rejected(ConnectionLost):
     """The service answered that it cannot take this message; the same one would be turned away again."""
 
 
-@dataclass(frozen=True)
 class _Line:
-    """Connections of one kind. Its turns keep what waits out of the client, which looks through all of it whenever anything happens."""
+    """Connections of one kind, in batches: an httpx client looks through all of its own for each of them whenever anything happens to one.
 
-    client: httpx.AsyncClient
-    turn: asyncio.Semaphore
+    Args:
+        make: makes a client of so many connections.
+        connections: how many there are at most; further requests take turns.
+    """
+
+    def __init__(self, make: Callable[[int], httpx.AsyncClient], connections: int) -> None:
+        self._make, self._turn = make, asyncio.Semaphore(connections)
+        self._batches: list[tuple[httpx.AsyncClient, asyncio.Semaphore]] = []
+
+    async def request(self, method: str, path: str, body: bytes) -> httpx.Response:
+        """Send a request over the first batch that has a connection to spare."""
+        async with self._turn:
+            client, places = next((batch for batch in self._batches if not batch[1].locked()), (None, None))
+            if client is None or places is None:
+                client, places = self._make(_BATCH), asyncio.Semaphore(_BATCH)
+                self._batches.append((client, places))
+            async with places:
+                return await client.request(method, path, content=body, headers={"content-type": "application/json"})
+
+    async def aclose(self) -> None:
+        """Close them all."""
+        for client, _ in self._batches:
+            await client.aclose()
 
 
 class RemoteWorld:
@@ -182,7 +201,7 @@ class RemoteWorld:
         self._check_process()
         loop = asyncio.get_running_loop()
         for line in [self._lines.pop(key) for key in list(self._lines) if key[0] is loop]:
-            await line.client.aclose()
+            await line.aclose()
 
     # ------------------------------------------------------------------------------------------------------------ inside
 
@@ -213,10 +232,7 @@ class RemoteWorld:
         reminder = asyncio.get_running_loop().call_later(_TELL_AFTER, self._tell_wait, path)
         line = self._line(_CONNECTIONS.get(path, _CONNECTIONS_OTHERWISE))
         try:
-            async with line.turn:
-                answer = await line.client.request(
-                    method, path, content=body, headers={"content-type": "application/json"}
-                )
+            answer = await line.request(method, path, body)
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
             raise
         except httpx.RequestError as error:  # a broken connection, or an answer that cannot be unpacked
@@ -241,20 +257,19 @@ class RemoteWorld:
         if line is None:
             # those of closed loops cannot be closed any more, only dropped
             self._lines = {key: kept for key, kept in self._lines.items() if not key[0].is_closed()}
-            client = httpx.AsyncClient(
-                base_url=self.url,
-                headers={"authorization": f"Bearer {token}"}
-                if (token := os.environ.get(TOKEN)) and not self.uds
-                else None,
-                transport=httpx.AsyncHTTPTransport(
-                    uds=self.uds,
-                    limits=httpx.Limits(max_connections=connections, max_keepalive_connections=_KEPT),
-                ),
-                timeout=httpx.Timeout(self.patience, connect=10.0),
-                trust_env=False,
-            )
-            line = self._lines[loop, connections] = _Line(client, asyncio.Semaphore(connections))
+            line = self._lines[loop, connections] = _Line(self._client, connections)
         return line
+
+    def _client(self, connections: int) -> httpx.AsyncClient:
+        token = None if self.uds else os.environ.get(TOKEN)
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {token}"} if token else None,
+            transport=httpx.AsyncHTTPTransport(uds=self.uds, limits=limits),
+            timeout=httpx.Timeout(self.patience, connect=10.0),
+            trust_env=False,
+        )
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
