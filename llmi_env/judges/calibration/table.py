@@ -22,7 +22,9 @@ out and counted. Intervals are Wilson's, and take pairs for independent although
 holds 50 %.
 
 The corruptions are declared ones, many of them gross: the shares say what kind of fault a judge sees at all, not how finely it tells two
-honest documents apart.
+honest documents apart. Held out are the documents, not what their searches find: those are pictures of the corpus that ships, and the picture
+head of the embedded judge was trained on most of them. Without a picture, or without a call, models are not asked and give LLM-I's 5, which
+the special cases of a reward overrule: "missing pictures" shows the judge without them.
 """
 
 
