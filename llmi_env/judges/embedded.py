@@ -108,7 +108,9 @@ class EmbeddedJudge:
     @property
     def fingerprint(self) -> str:
         """Everything of it that can move a score; judgments may be kept under it."""
-        embed = "minilm" if self._embed is None else repr(self._embed)  # another one is kept apart, at worst for this process only
+        embed = (
+            "minilm" if self._embed is None else repr(self._embed)
+        )  # another one is kept apart, at worst for this process only
         return f"{VERSION} terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling} ocr={self._ocr} embed={embed}"
 
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
