@@ -80,7 +80,8 @@ def train(
     Example: llmi train quickstart steps=4
 
     The recipe's `trainer` carries it out: `local` in this process, `verl` on one machine or many. The run folder holds config.yaml,
-    metrics.jsonl, TensorBoard events, episodes, checkpoints and report.html. Ctrl-C saves a checkpoint and stops; --resume goes on from there.
+    metrics.jsonl, TensorBoard events, episodes, checkpoints and report.html. Ctrl-C stops the run, --resume goes on: the local trainer saves a
+    checkpoint first, verl goes on from its last one (save_every).
     """
     from llmi_env.report import write_report
     from trainers.protocol import find_trainer

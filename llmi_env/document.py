@@ -77,7 +77,9 @@ class Picture:
         """Read trusted PNG bytes (those of `png`); pictures from outside go through the fetcher's checks first."""
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.load()
-            return cls(image.copy(), provenance, seconds)
+            picture = cls(image.copy(), provenance, seconds)
+        picture.__dict__["png"] = data  # what encoding it again would give, at a hundred times the cost
+        return picture
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Picture):

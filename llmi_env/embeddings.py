@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmi_env.errors import AssetError, MissingExtra, require
+from llmi_env.loading import LOADING
 
 __all__ = [
     "DIMENSIONS",
@@ -86,7 +87,8 @@ class TextEmbedder:
                 self._vectors.move_to_end(text)
                 return known
             if self._model is None:
-                self._load()
+                with LOADING:
+                    self._load()
             vector = self._encode(text)
             vector.flags.writeable = False
             self._vectors[text] = vector

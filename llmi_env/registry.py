@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.loading import LOADING
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Registry:
         else:
             module_name, _, attribute = self.builtin.get(name, name).partition(":")
             try:
-                found = getattr(importlib.import_module(module_name), attribute)
+                with LOADING:
+                    found = getattr(importlib.import_module(module_name), attribute)
             except AttributeError as error:
                 raise ConfigError(f"{self.what} {name!r}: module {module_name!r} has no {attribute!r}") from error
             except ModuleNotFoundError as error:

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Provenance, Text
 from llmi_env.episode import StopReason
@@ -29,6 +31,8 @@ FOLDER = "episodes"
 """Where the files lie in a run folder."""
 
 _FORMAT = 1
+_ROWS = 16  # documents that are held at a time
+_GREY = Picture(Image.new("RGB", (1, 1), "grey"), Provenance("none")).png
 
 
 class StoreError(LLMIError, ValueError):
@@ -67,12 +71,54 @@ def write_episodes(run: Path, name: str, rollouts: Sequence[Rollout], **columns:
     return path
 
 
-def read_episodes(run: Path, pattern: str = "*") -> Iterator[tuple[dict[str, Any], Rollout]]:
+def join_episodes(run: Path, name: str, parts: Sequence[Path], **columns: Any) -> Path:
+    """Join files of `write_episodes` that have a column `sample` into `episodes/NAME.parquet`, ordered by group and sample.
+
+    Groups are numbered anew from 0. No picture is decoded, and no more than a few rows are held twice.
+
+    Args:
+        run: the run folder.
+        name: of the file.
+        parts: at least one file.
+        **columns: further columns with one value for all rows, in place of `sample`.
+    """
+    arrow = require("pyarrow", "keeping episodes", "train")
+    parquet = require("pyarrow.parquet", "keeping episodes", "train")
+    tables = [parquet.read_table(part) for part in parts]
+    places = sorted(
+        (group, sample, number, row)
+        for number, table in enumerate(tables)
+        for row, (group, sample) in enumerate(zip(table["group"].to_pylist(), table["sample"].to_pylist(), strict=True))
+    )
+    groups = {group: number for number, group in enumerate(dict.fromkeys(place[0] for place in places))}
+    path = run / FOLDER / f"{name}.parquet"
+    part = path.with_suffix(f".part-{os.getpid()}")
+    writer = None
+    try:
+        for start in range(0, len(places), _ROWS):
+            taken = places[start : start + _ROWS]
+            piece = arrow.concat_tables([tables[number].slice(row, 1) for _, _, number, row in taken]).drop(["sample"])
+            numbers = arrow.array([groups[group] for group, *_ in taken], piece.schema.field("group").type)
+            piece = piece.set_column(piece.schema.get_field_index("group"), piece.schema.field("group"), numbers)
+            for at, (key, value) in enumerate(columns.items()):
+                piece = piece.add_column(at, key, arrow.array([value] * len(taken)))
+            writer = writer or parquet.ParquetWriter(part, piece.schema, compression="zstd")
+            writer.write_table(piece)
+        assert writer is not None, "at least one document"
+        writer.close()
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def read_episodes(run: Path, pattern: str = "*", *, pixels: bool = True) -> Iterator[tuple[dict[str, Any], Rollout]]:
     """Read the rollouts of a run, file by file in the order of their names.
 
     Args:
         run: the run folder, or one parquet file.
         pattern: which files of the folder: `train-*`, `before` ...
+        pixels: whether pictures are decoded; if not, each is one grey pixel with its provenance, for those who only count.
 
     Yields:
         The further columns of `write_episodes`, and the rollout.
@@ -86,9 +132,14 @@ def read_episodes(run: Path, pattern: str = "*") -> Iterator[tuple[dict[str, Any
     for path in paths:
         try:
             with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=16):
+                for batch in file.iter_batches(batch_size=_ROWS):
                     for row in batch.to_pylist():
                         extras = {key: value for key, value in row.items() if key not in _COLUMNS}
+                        if not pixels:
+                            row |= {
+                                key: [{**one, "bytes": _GREY} for one in row[key]]
+                                for key in ("task_images", "pictures")
+                            }
                         yield extras, _rollout(row)
         except (arrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: not a readable episode file: {type(error).__name__}: {error}") from error

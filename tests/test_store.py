@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Te
 from llmi_env.episode import StopReason
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout, RolloutTimes
-from llmi_env.store import StoreError, read_episodes, rollouts_of, write_episodes
+from llmi_env.store import StoreError, join_episodes, read_episodes, rollouts_of, write_episodes
 from llmi_env.task import Task
 from llmi_env.transcript import Ledger, Owner
 
@@ -65,6 +66,23 @@ def test_written_and_read_back_it_is_the_same(rollout: Rollout, tmp_path: Path) 
         assert before == after or (math.isnan(before) and math.isnan(after))
     back.ledger.check()
     assert back.document.pictures[0].seconds == 0.5
+
+
+def test_parts_are_joined_without_looking_at_pictures(rollout: Rollout, tmp_path: Path) -> None:
+    parts = [
+        write_episodes(tmp_path, f"part-{number}", [replace(rollout, group=group, seed=seed)], sample=[sample])
+        for number, (group, sample, seed) in enumerate([(9, 1, 3), (4, 0, 0), (9, 0, 2), (4, 1, 1)])
+    ]
+    joined = join_episodes(tmp_path, "train-00001", parts, phase="train", step=1)
+    whole = list(read_episodes(joined))
+    assert [columns for columns, _ in whole] == [{"phase": "train", "step": 1}] * 4
+    assert [(back.group, back.seed) for _, back in whole] == [(0, 0), (0, 1), (1, 2), (1, 3)]
+    assert all(back.document == rollout.document and back.task == rollout.task for _, back in whole)
+    assert [back.document.pictures[0].png for _, back in whole] == [rollout.document.pictures[0].png] * 4
+    for _, seen in read_episodes(joined, pixels=False):
+        assert seen.document.pictures[0].image.size == (1, 1)
+        assert seen.document.pictures[0].provenance == rollout.document.pictures[0].provenance
+        assert seen.report == rollout.report
 
 
 def test_files_are_read_in_order_and_by_pattern(rollout: Rollout, tmp_path: Path) -> None:

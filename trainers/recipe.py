@@ -18,6 +18,13 @@ from trainers.losses import Aggregation
 from trainers.protocol import find_trainer
 
 _MAY_GROW = ("steps",)  # what nothing before depends on, so that a run may be made longer
+# What decides how a run is carried out and not what it computes: to be changed after a failure.
+_MAY_CHANGE = frozenset(
+    {
+        "allow_unscored", "env.world", "eval_every", "gpu_memory", "gradient_checkpointing", "keep_checkpoints", "loggers",
+        "logprob_micro_batch", "micro_batch", "offload", "patience", "save_every",
+    }
+)  # fmt: skip
 
 
 class BaseRecipe(BaseModel):
@@ -187,7 +194,8 @@ def check_unchanged(stored: str, recipe: BaseRecipe) -> None:
     differences = [
         f"{key}: {first.get(key)!r} then, {second.get(key)!r} now"
         for key in sorted(first.keys() | second.keys())
-        if first.get(key) != second.get(key)
+        if key not in _MAY_CHANGE
+        and first.get(key) != second.get(key)
         and not (key in _MAY_GROW and first.get(key) is not None and first[key] < second.get(key, 0))
     ]
     if differences:

@@ -71,8 +71,9 @@ class RunLog:
         self._written: set[tuple[str, int]] = set()
         kept = []
         for entry in read_metrics(run_dir):
-            last = done if entry["phase"] == "train" else 0 if entry["phase"] == "before" else steps
-            if entry["step"] == last or (entry["phase"] == "train" and entry["step"] < last):
+            # Evaluations along the way belong to their step; that of the end only to a run of this length.
+            along = entry["phase"] in ("train", "validation")
+            if entry["step"] <= done if along else entry["step"] == (0 if entry["phase"] == "before" else steps):
                 kept.append(json.dumps(entry) + "\n")
                 self._written.add((entry["phase"], entry["step"]))
         if kept or self._path.exists():

@@ -23,6 +23,7 @@ from llmi_env.document import Block, Document, Figure, Text
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.judges.prompt import NOTHING_TO_JUDGE, Fence, Request, load_prompt
 from llmi_env.judges.score_tokens import SCORES, Expectation
+from llmi_env.loading import LOADING
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
@@ -194,7 +195,8 @@ class TransformersJudge:
             if self._model is None:
                 from llmi_env.judges.scoring_model import ScoringModel
 
-                self._model = ScoringModel.load(self.model, self._sees, self.device, self.dtype, self.max_side)
+                with LOADING:
+                    self._model = ScoringModel.load(self.model, self._sees, self.device, self.dtype, self.max_side)
             return self._model
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import AssetError, BadParams, ConfigError, MissingExtra, Refused, ToolUnavailable, did_you_mean
+from llmi_env.loading import LOADING
 from llmi_env.tools.base import DIFFUSION, ToolContext, ToolSpec
 
 __all__ = ["EMBEDDED", "DiffusionTool"]
@@ -153,7 +154,7 @@ class DiffusionTool:
         if self._pipeline is None:
             started = time.monotonic()
             try:
-                with _no_progress_bars():
+                with LOADING, _no_progress_bars():
                     pipeline = self._load()
             except (OSError, ValueError, ImportError, RuntimeError, AttributeError) as error:
                 raise ToolUnavailable(f"the diffusion pipeline {self._model!r} cannot be loaded: {error}") from error

@@ -95,7 +95,7 @@ class RemoteWorld:
 
     _pid: int
     _terms: tuple[str, ...] | None
-    _lines: dict[tuple[asyncio.AbstractEventLoop, int], _Line]
+    _lines: dict[tuple[asyncio.AbstractEventLoop, str], _Line]
 
     def __init__(self, url: str, uds: str | None = None, *, attempts: int = 4, patience: float = 600.0) -> None:
         self.url, self.uds = url, uds
@@ -230,7 +230,7 @@ class RemoteWorld:
 
     async def _ask_once(self, method: str, path: str, body: bytes) -> bytes:
         reminder = asyncio.get_running_loop().call_later(_TELL_AFTER, self._tell_wait, path)
-        line = self._line(_CONNECTIONS.get(path, _CONNECTIONS_OTHERWISE))
+        line = self._line(path if path in _CONNECTIONS else "")
         try:
             answer = await line.request(method, path, body)
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
@@ -250,14 +250,15 @@ class RemoteWorld:
     def _tell_wait(self, path: str) -> None:
         _log.info("still waiting for %s at %s: the first use of a tool or judge loads its models", path, self._place)
 
-    def _line(self, connections: int) -> _Line:
+    def _line(self, kind: str) -> _Line:
+        """Connections for requests of one kind: a path of `_CONNECTIONS`, or all others together."""
         self._check_process()
         loop = asyncio.get_running_loop()
-        line = self._lines.get((loop, connections))
+        line = self._lines.get((loop, kind))
         if line is None:
             # those of closed loops cannot be closed any more, only dropped
             self._lines = {key: kept for key, kept in self._lines.items() if not key[0].is_closed()}
-            line = self._lines[loop, connections] = _Line(self._client, connections)
+            line = self._lines[loop, kind] = _Line(self._client, _CONNECTIONS.get(kind, _CONNECTIONS_OTHERWISE))
         return line
 
     def _client(self, connections: int) -> httpx.AsyncClient:

@@ -4,6 +4,7 @@
     POST /judge    `wire.JudgeRequest` -> `wire.JudgeReply`
     GET  /terms                        -> `wire.Terms`
     GET  /health                       -> `wire.Health`
+    GET  /alive    for health checks: needs no token and tells nothing
     GET  /lease    (helper process) an answer that never ends: while it is open, the process stays
 
 What a call or a judge does wrong is part of a 200. A set-up that cannot work (a missing extra, a bad option) is a 424 with the
@@ -94,7 +95,11 @@ def create_app(
 
     async def admit(request: Request) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if token is not None and not secrets.compare_digest(given.encode(), token.encode()):
+        if (
+            token is not None
+            and request.url.path != "/alive"
+            and not secrets.compare_digest(given.encode(), token.encode())
+        ):
             raise HTTPException(401, "this World asks for a token")
 
     app = FastAPI(title="LLMI World", version=wire.VERSION, lifespan=lifespan, dependencies=[Depends(admit)])
@@ -146,6 +151,10 @@ def create_app(
     async def terms() -> Response:
         found = wire.Terms(terms=list(await served.terms()))
         return Response(found.encode(), media_type="application/json")
+
+    @app.get("/alive")
+    async def alive() -> Response:
+        return Response("alive\n", media_type="text/plain")
 
     @app.get("/health")
     async def health() -> Response:

@@ -46,7 +46,7 @@ def test_the_compose_file_serves_a_world(services: dict[str, Any]) -> None:
     assert load_config(preset).services.tools
     port = options[options.index("--port") + 1]
     assert world["ports"] == [f"127.0.0.1:{port}:{port}"]
-    assert f":{port}/health" in world["healthcheck"]["test"][-1]
+    assert f":{port}/alive" in world["healthcheck"]["test"][-1]
 
 
 def test_the_compose_files_trainer_carries_out_a_recipe_in_that_world(services: dict[str, Any]) -> None:

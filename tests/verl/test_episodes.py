@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from llmi_env.document import Picture
 from llmi_env.policies.scripted import ScriptedPolicy
 from llmi_env.prompting import messages
 from llmi_env.rewards.hybrid import HybridReward
@@ -77,14 +80,17 @@ def test_prompts_are_those_of_every_other_face(tmp_path: Path, tasks: list[Task]
     from llmi_env.errors import ConfigError
     from trainers.verl.data import write_rows
 
+    def measure(conversation: list[dict[str, Any]], pictures: Sequence[Picture]) -> int:
+        return len(ByteTokenizer().chat(conversation)) + 10 * len(pictures)
+
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "data" / "train.parquet"
-    write_rows(path, tasks, "train", BUILTIN, "compact", ByteTokenizer(), 5000)
+    write_rows(path, tasks, "train", BUILTIN, "compact", measure, 5000)
     rows = parquet.read_table(path).to_pylist()
     assert [row["extra_info"]["task_id"] for row in rows] == ["owls", "bees", "mountains"]
     assert rows[0]["prompt"] == messages(tasks[0], BUILTIN, "compact")
     with pytest.raises(ConfigError, match="raise max_prompt_tokens"):
-        write_rows(path, tasks, "train", BUILTIN, "compact", ByteTokenizer(), 20)
+        write_rows(path, tasks, "train", BUILTIN, "compact", measure, 20)
 
 
 def test_a_full_disk_is_told_to_each_document(

@@ -100,6 +100,26 @@ def test_with_feedback_what_was_seen_is_what_is_continued(
     assert output["response_mask"].count(0) == rollout.ledger.owners.count(Owner.TOOL) > 0
 
 
+@pytest.mark.parametrize("call", [SEARCH, "<imgen>{bad</imgen>"])
+def test_what_a_server_samples_beyond_a_call_is_no_part_of_the_document(world: InProcessWorld, call: str) -> None:
+    class Heedless(ScriptedServer):
+        async def generate(self, request_id: str, **request: Any) -> Output:
+            start = self._at
+            output = await super().generate(request_id, **request)
+            kept = len(output.token_ids)
+            beyond = self.ids[self._at : self._at + 3]
+            self._at = start + kept  # what is not taken is sampled again
+            return Output(output.token_ids + beyond, [-0.5] * (kept + len(beyond)))
+
+    tokenizer = ByteTokenizer()
+    server = Heedless(f"Owls {call} hunt.", tokenizer)
+    ledger = roll(server, world, tokenizer, feedback="text").ledger
+    ledger.check()
+    ledger.check_sampled(server.ids)
+    for asked in server.asked:
+        ledger.check_prefix(asked["prompt_ids"])
+
+
 def test_results_count_toward_the_length_of_the_response(world: InProcessWorld) -> None:
     tokenizer = ByteTokenizer()
     server = ScriptedServer(TEXT + "x" * 500, tokenizer)

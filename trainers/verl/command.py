@@ -244,6 +244,8 @@ def _gpu(recipe: VerlRecipe) -> dict[str, Any]:
     )
     options: dict[str, Any] = {
         f"{rollout}.name": recipe.engine,
+        # Without a tokenizer SGLang knows no stop strings, with which the policy is shown its results.
+        **({f"{rollout}.skip_tokenizer_init": False} if recipe.engine == "sglang" else {}),
         f"{rollout}.gpu_memory_utilization": recipe.gpu_memory,
         f"{rollout}.max_num_batched_tokens": max(8192, recipe.max_prompt_tokens + recipe.max_tokens),
         "actor_rollout_ref.model.use_remove_padding": True,

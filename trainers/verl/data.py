@@ -6,15 +6,15 @@ makes. The messages in the row are the same, for verl's own checks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmi_env import prompting
 from llmi_env.calls import ToolSpec
+from llmi_env.document import Picture
 from llmi_env.errors import ConfigError, require
 from llmi_env.task import Task
-from llmi_env.tokenizers import Tokenizer
 
 SOURCE = "llmi"
 """`data_source` of every row: names the group of validation metrics."""
@@ -26,7 +26,7 @@ def write_rows(
     split: str,
     tools: Mapping[str, ToolSpec],
     prompt: prompting.PromptStyle,
-    tokenizer: Tokenizer,
+    measure: Callable[[list[dict[str, Any]], Sequence[Picture]], int],
     max_prompt_tokens: int,
 ) -> None:
     """Write the tasks of one split.
@@ -37,22 +37,22 @@ def write_rows(
         split: `train` or `val`.
         tools: at hand.
         prompt: how the system prompt explains them.
-        tokenizer: of the policy.
+        measure: length of a conversation that shows pictures, in tokens of the policy.
         max_prompt_tokens: longest prompt that verl is told to expect.
 
     Raises:
-        ConfigError: a prompt is longer, or the tokenizer has no chat template.
+        ConfigError: a prompt is longer.
     """
     arrow = require("pyarrow", "writing verl's data", "verl")
     parquet = require("pyarrow.parquet", "writing verl's data", "verl")
     rows: list[dict[str, Any]] = []
     for index, task in enumerate(tasks):
         messages = prompting.messages(task, tools, prompt)
-        length = len(tokenizer.chat(messages))
+        length = measure(messages, task.images)
         if length > max_prompt_tokens:
             raise ConfigError(
                 f"task {task.id}: its prompt has {length} tokens, the recipe allows {max_prompt_tokens}: raise max_prompt_tokens, "
-                "or take prompt=compact or fewer tools"
+                "or take prompt=compact, fewer tools or smaller pictures"
             )
         rows.append(
             {

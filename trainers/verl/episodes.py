@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmi_env.rollout import Rollout
-from llmi_env.store import FOLDER, read_episodes, write_episodes
+from llmi_env.store import FOLDER, join_episodes, read_episodes, write_episodes
 
 PARTS = "parts"
 """Folder under `episodes` of documents whose step has not ended."""
@@ -85,17 +85,18 @@ def keep_parts(run_dir: Path, documents: Sequence[Kept]) -> None:
 
 
 def join_parts(run_dir: Path, split: str, step: int, name: str, phase: str) -> list[Rollout]:
-    """Join the documents of a step into `episodes/NAME.parquet`; returns them in order of task and sample."""
+    """Join the documents of a step into `episodes/NAME.parquet`.
+
+    Returns:
+        They in order of task and sample, without the pixels of their pictures: hundreds of documents would not fit into memory.
+    """
     paths = sorted((run_dir / FOLDER / PARTS).glob(f"{split}-{step:05d}-*.parquet"))
-    kept = [(rollout.group, columns["sample"], rollout) for path in paths for columns, rollout in read_episodes(path)]
-    kept.sort(key=lambda entry: entry[:2])
-    groups = {index: number for number, index in enumerate(dict.fromkeys(index for index, _, _ in kept))}
-    rollouts = [replace(rollout, group=groups[index]) for index, _, rollout in kept]
-    if rollouts:
-        write_episodes(run_dir, name, rollouts, phase=phase, step=step)
+    if not paths:
+        return []
+    joined = join_episodes(run_dir, name, paths, phase=phase, step=step)
     for path in paths:
         path.unlink()
-    return rollouts
+    return [rollout for _, rollout in read_episodes(joined, pixels=False)]
 
 
 def drop_parts(run_dir: Path) -> None:
@@ -110,6 +111,22 @@ def groups_without_baseline(rollouts: Sequence[Rollout], needed: int) -> int:
     for rollout in rollouts:
         scores[rollout.group] = scores.get(rollout.group, 0) + (rollout.reward is not None)
     return sum(count < needed for count in scores.values())
+
+
+def missing(rollouts: Sequence[Rollout], figures: Mapping[str, float], needed: int) -> dict[str, int]:
+    """How many documents of a step have no score, how many were never finished, and how many groups are of no use.
+
+    The sampler counts what verl lacks; among the kept documents those that ended with an error are not.
+
+    Args:
+        rollouts: kept documents of the step.
+        figures: verl's of the step.
+        needed: see `groups_without_baseline`.
+    """
+    unscored = sum(rollout.reward is None for rollout in rollouts)
+    lacking = int(figures.get("llmi/unscored", unscored))
+    groups = int(figures.get("llmi/groups_without_baseline", groups_without_baseline(rollouts, needed)))
+    return {"unscored": max(lacking, unscored), "failed": max(0, lacking - unscored), "groups_without_baseline": groups}
 
 
 class VerlLog:

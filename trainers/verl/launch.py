@@ -11,15 +11,18 @@ from __future__ import annotations
 import asyncio
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel
 
 from llmi_env.comparison import Evaluation, compare
-from llmi_env.document import Document, Text
+from llmi_env.document import Document, Picture, Text
 from llmi_env.errors import CheckpointError, ConfigError, TrainingError, WorldError
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout
@@ -28,6 +31,7 @@ from llmi_env.task import Task
 from llmi_env.task_sets import load_tasks
 from llmi_env.tokenizers import HFTokenizer
 from llmi_env.world import connect
+from llmi_env.world.http import HttpWorld
 from llmi_env.world.protocol import Unscored
 from llmi_env.world_source import check_extras, tool_specs
 from trainers.display import Display
@@ -43,6 +47,7 @@ from trainers.verl.data import write_rows
 from trainers.verl.plugin import check_version
 from trainers.verl.process import VerlProcess
 from trainers.verl.recipe import VerlRecipe, check, command, environment
+from trainers.verl.vision import Eyes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,14 +89,13 @@ class VerlTrainer:
         tasks = _train_tasks(recipe)
         recipe = recipe.counted(len(tasks))
         check(recipe, run_dir, _model_name(recipe, run_dir))
-        if not recipe.allow_unscored:
-            asyncio.run(_check_judges(recipe))
+        asyncio.run(_check_world(recipe))
         done = _prepare(recipe, run_dir, resume, console)
         if done >= recipe.steps:
             raise ConfigError(f"{run_dir} has its {recipe.steps} steps; give steps= more to go on")
         with Display(console, recipe.steps) as display:
             display.phase("preparing model and data", 1)
-            model_path = _make_model(recipe, run_dir)
+            model_path = _make_model(recipe, run_dir, anew=not resume)
             check(recipe, run_dir, model_path)
             _write_data(recipe, run_dir, model_path, tasks)
             episodes.drop_parts(run_dir)
@@ -156,8 +160,9 @@ class _Watcher:
             "phase": "train",
             "step": step,
             **summary(rollouts),
-            "groups_without_baseline": episodes.groups_without_baseline(rollouts, needed),
-            "kl": figures.get("actor/ppo_kl"),
+            **episodes.missing(rollouts, figures, needed),
+            "kl": figures.get("actor/kl_loss"),
+            "kl_step": figures.get("actor/ppo_kl"),
             "clip_fraction": figures.get("actor/pg_clipfrac"),
             "entropy": figures.get("actor/entropy"),
             "loss": figures.get("actor/pg_loss"),
@@ -228,13 +233,26 @@ def _with_advice(error: TrainingError | OSError, run_dir: Path) -> TrainingError
     )
 
 
-async def _check_judges(recipe: VerlRecipe) -> None:
-    """Have one small document judged, so that judges which are down are told of before anything starts."""
+async def _check_world(recipe: VerlRecipe) -> None:
+    """Ask for the tools and have one small document judged, so that what is down or missing is told before anything starts."""
     reward = HybridReward.load(recipe.env.reward)
-    if not reward.judged_terms:
-        return
+    host = urlsplit(recipe.env.world).hostname
+    if recipe.nodes > 1 and (host in ("localhost", "127.0.0.1", "::1") or recipe.env.world.startswith("unix:")):
+        raise ConfigError(
+            f"env.world={recipe.env.world} is another place on each of the {recipe.nodes} nodes: give an address that all of them reach, "
+            "env.world=http://FIRST:8100"
+        )
     world = connect(recipe.env.world, recipe.env.services)
     try:
+        if isinstance(world, HttpWorld):
+            there = (await world.health()).tools
+            if lacking := [tool for tool in recipe.env.services.tools if tool not in there]:
+                raise WorldError(
+                    f"the World at {recipe.env.world} has no {', '.join(lacking)}, which the recipe's prompt offers (it has "
+                    f"{', '.join(there)}): serve the recipe's own environment with `llmi serve`, or change env.services.tools"
+                )
+        if recipe.allow_unscored or not reward.judged_terms:
+            return
         judgments = await world.judge(Document((Text("Owls hunt at night."),)), Task("Say when owls hunt."))
     finally:
         await world.aclose()
@@ -253,9 +271,11 @@ def _model_name(recipe: VerlRecipe, run_dir: Path) -> str:
     return str(run_dir / "model") if recipe.model in ("tiny", "warm-start", "smollm2") else recipe.model
 
 
-def _make_model(recipe: VerlRecipe, run_dir: Path) -> str:
-    """Make the folder of a model that verl cannot load by name; once for a run."""
+def _make_model(recipe: VerlRecipe, run_dir: Path, anew: bool) -> str:
+    """Make the folder of a model that verl cannot load by name; once for a run, whatever a failed start has left there."""
     folder = run_dir / "model"
+    if anew:
+        shutil.rmtree(folder, ignore_errors=True)
     if recipe.model == "tiny" and not folder.exists():
         from trainers.verl.tiny import make_tiny
 
@@ -273,12 +293,27 @@ def _train_tasks(recipe: VerlRecipe) -> list[Task]:
 
 def _write_data(recipe: VerlRecipe, run_dir: Path, model_path: str, train: Sequence[Task]) -> None:
     tools = tool_specs(recipe.env.services)
-    tokenizer = HFTokenizer.load(model_path)
+    measure = _measure(model_path)
     held = pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed)
     splits: list[tuple[str, Sequence[Task]]] = [("train", train), ("val", held)]
     for split, tasks in splits:
         path = run_dir / "data" / f"{split}.parquet"
-        write_rows(path, tasks, split, tools, recipe.env.prompt, tokenizer, recipe.max_prompt_tokens)
+        write_rows(path, tasks, split, tools, recipe.env.prompt, measure, recipe.max_prompt_tokens)
+
+
+def _measure(model_path: str) -> Callable[[list[dict[str, Any]], Sequence[Picture]], int]:
+    """Tokens of a conversation, with its pictures where the model sees them."""
+    from transformers import AutoConfig
+
+    if getattr(AutoConfig.from_pretrained(model_path), "vision_config", None) is None:
+        tokenizer = HFTokenizer.load(model_path)
+        return lambda messages, pictures: len(tokenizer.chat(messages))
+    if find_spec("torchvision") is None:
+        import_module("trainers.verl.cpu.vision")  # a processor for Pillow alone
+    from transformers import AutoProcessor
+
+    eyes = Eyes(AutoProcessor.from_pretrained(model_path))
+    return lambda messages, pictures: len(eyes.see_prompt(messages, pictures).ids)
 
 
 def _rate(rollouts: Sequence[Rollout], figures: dict[str, Any]) -> float:

@@ -131,9 +131,9 @@ class ScoredReplayBuffer(ReplayBuffer):  # type: ignore[misc]
             saved = False
         wanted = "a document" if self._needed == 1 else f"{self._needed} documents"
         raise TrainingError(
-            f"no task had {wanted} with a score in {self._idle} batches in a row: see the log for why. "
+            f"no task had {wanted} with a score in {self._idle} batches in a row: judges, tools or inference servers fail, the log says why. "
             + (f"The run is saved up to step {done}; " if saved else "The newest checkpoint is kept; ")
-            + "mend the judges and go on with --resume"
+            + "mend what fails and go on with --resume"
         )
 
 

@@ -90,6 +90,11 @@ class ServerPolicy:
                 stats.tokens += 1
                 if row.done:
                     return
+                read = row.shown() if self._shows else ()
+                ids.extend(read)
+                if read or row.waiting:
+                    # What a server has sampled beyond the end of a call, it has sampled without the result: no part of the document.
+                    break
             clock = time.perf_counter()
             while row.waiting:
                 await row.changed()
