@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,6 @@ def test_documents_of_a_step_are_joined_in_order(tmp_path: Path, rollouts: list[
 
 
 def test_groups_without_a_baseline_are_counted(rollouts: list[Rollout]) -> None:
-    from dataclasses import replace
-
     assert episodes.groups_without_baseline(rollouts, 2) == 0
     unscored = replace(rollouts[0].report, total=None, unscored=("judge is down",))
     assert episodes.groups_without_baseline([replace(rollouts[0], report=unscored), *rollouts[1:]], 2) == 1
@@ -102,3 +101,11 @@ def test_a_full_disk_is_told_to_each_document(
     monkeypatch.setattr(episodes, "write_episodes", full)
     with pytest.raises(OSError, match="No space left"):
         keep(tmp_path, rollouts, "train", 3)
+
+
+def test_documents_that_failed_are_counted_with_those_without_a_score(rollouts: list[Rollout]) -> None:
+    unscored = replace(rollouts[0], report=replace(rollouts[0].report, total=None, unscored=("judge is down",)))
+    kept = [unscored, *rollouts[1:]]
+    lacking = {"llmi/unscored": 5.0, "llmi/groups_without_baseline": 2.0}
+    assert episodes.missing(kept, lacking, 2) == {"unscored": 5, "failed": 4, "groups_without_baseline": 2}
+    assert episodes.missing(kept, {}, 2) == {"unscored": 1, "failed": 0, "groups_without_baseline": 1}
