@@ -24,13 +24,12 @@ def check(*changes: str) -> None:
 
 
 def test_a_world_must_have_the_tools_that_the_prompt_offers() -> None:
-    with served(create_app(simulated_config(tools={"search": {}, "code": {}}))) as address:
+    with served(create_app(simulated_config(tools={"search": {}, "code": {}, "edit": {}}))) as address:
         with pytest.raises(
-            WorldError,
-            match=r"has no (edit, diffusion|diffusion, edit), which the recipe's prompt offers \(it has search, code\)",
+            WorldError, match=r"has no diffusion, which the recipe's prompt offers \(it has search, code, edit\)"
         ):
-            check(f"env.world={address}", "env.services.tools={search: {}, code: {}, diffusion: {}, edit: {}}")
-        check(f"env.world={address}", "env.services.tools={search: {}, code: {}}")
+            check(f"env.world={address}", "env.services.tools.diffusion={}")
+        check(f"env.world={address}")
 
 
 def test_a_world_that_is_down_is_told_before_anything_starts() -> None:
