@@ -10,7 +10,7 @@ real tool over the bundled pictures.
 
     python -m benchmarks.verl_known grpo env.limits.calls=3 env.limits.pictures=3    # harder
 
-is the harder one, where the policy must also stop by itself after its call: three calls in a row earn 0.8, which is where 60 steps end.
+is the harder one, where the policy must also stop by itself after its call.
 """
 
 from __future__ import annotations
