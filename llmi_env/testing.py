@@ -245,6 +245,12 @@ class FlakyJudge:
                 return cast("Judgments", _rubbish(await self._judge(document, task), dice))
         return dict.fromkeys(self.terms, Unscored("simulated failure of the judge"))
 
+    def prepare(self) -> None:
+        """Have the judge load its models."""
+        prepare = getattr(self._judge, "prepare", None)
+        if callable(prepare):
+            prepare()
+
     async def aclose(self) -> None:
         """Close the judge."""
         await self._judge.aclose()

@@ -13,11 +13,12 @@ from llmi_env.world.protocol import Judgments
 class Judge(Protocol):
     """Scores a finished document on the terms that it names.
 
-    Two attributes more are heeded where a judge has them:
+    Three attributes more are heeded where a judge has them:
 
     - `fingerprint: str`, everything of it that can move a score (model, version of the prompt, sampling, limits): its scores are then kept on
       disk (`WorldConfig.judge_cache`) and given again for the same document, task and fingerprint;
-    - `concurrency: int`, how many documents it takes at the same time, in place of `WorldConfig.judge_concurrency`.
+    - `concurrency: int`, how many documents it takes at the same time, in place of `WorldConfig.judge_concurrency`;
+    - `prepare() -> None`, which loads its models: called once in a thread before its first document, and not counted against the deadline.
     """
 
     @property

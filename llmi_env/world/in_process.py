@@ -145,6 +145,7 @@ class _Engine:
         self._given_judges = judges
         self._judges: tuple[Judge, ...] | None = None
         self._making: dict[str, asyncio.Lock] = {}
+        self._prepared: set[str] = set()
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._cache = OutcomeCache(config.cache_mb * 1_000_000)
         self._flights: Flights[Outcome] = Flights()
@@ -299,8 +300,17 @@ class _Engine:
         """One judge's answer; one that was given before needs no turn."""
         return await self._judgments.through(judge, document, task, partial(self._hear, name, judge, document, task))
 
+    async def _prepare(self, name: str, judge: Judge) -> None:
+        """Have a judge load its models, once: the deadline is for judging."""
+        async with self._making.setdefault(name, asyncio.Lock()):
+            prepare = None if name in self._prepared else getattr(judge, "prepare", None)
+            if callable(prepare):
+                await asyncio.to_thread(prepare)
+            self._prepared.add(name)
+
     async def _hear(self, name: str, judge: Judge, document: Document, task: Task) -> Judgments:
         try:
+            await self._prepare(name, judge)
             async with self._judges_turn(name, judge):
                 answer: object = await _within(self._config.judge_deadline, _guarded(judge(document, task)))
             return _checked(judge, answer)

@@ -354,6 +354,24 @@ def test_a_judge_may_say_how_many_documents_it_takes_at_once(own: int | None, mo
     assert judge.most == most
 
 
+def test_a_judge_loads_its_models_once_and_not_within_its_deadline() -> None:
+    class SlowToLoad(Judging):
+        loads = 0
+
+        def prepare(self) -> None:
+            self.loads += 1
+            time.sleep(0.4)
+
+    judge = SlowToLoad()
+
+    async def many() -> list[Any]:
+        world = InProcessWorld(judges=[judge], config=WorldConfig(tools={}, judges=[], judge_deadline=0.3))
+        return await asyncio.gather(*(world.judge(Document((Text(f"{at}"),)), Task("q")) for at in range(3)))
+
+    assert [judged["quality"].score for judged in asyncio.run(many())] == [3, 3, 3]
+    assert judge.loads == 1
+
+
 def test_a_judge_that_is_set_up_wrongly_is_an_error() -> None:
     for error in (ConfigError("no key"), MissingExtra("a judge", "judges")):
         world = InProcessWorld(judges=[Judging(error=error)])
