@@ -118,7 +118,8 @@ def read_episodes(run: Path, pattern: str = "*", *, pixels: bool = True) -> Iter
     Args:
         run: the run folder, or one parquet file.
         pattern: which files of the folder: `train-*`, `before` ...
-        pixels: whether pictures are decoded; if not, each is one grey pixel with its provenance, for those who only count.
+        pixels: whether the figures' pictures are decoded; if not, each is one grey pixel with its provenance, for those who only count.
+            Those of the task always are: they belong to what it is.
 
     Yields:
         The further columns of `write_episodes`, and the rollout.
@@ -136,10 +137,7 @@ def read_episodes(run: Path, pattern: str = "*", *, pixels: bool = True) -> Iter
                     for row in batch.to_pylist():
                         extras = {key: value for key, value in row.items() if key not in _COLUMNS}
                         if not pixels:
-                            row |= {
-                                key: [{**one, "bytes": _GREY} for one in row[key]]
-                                for key in ("task_images", "pictures")
-                            }
+                            row["pictures"] = [{**one, "bytes": _GREY} for one in row["pictures"]]
                         yield extras, _rollout(row)
         except (arrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: not a readable episode file: {type(error).__name__}: {error}") from error

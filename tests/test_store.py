@@ -83,6 +83,7 @@ def test_parts_are_joined_without_looking_at_pictures(rollout: Rollout, tmp_path
         assert seen.document.pictures[0].image.size == (1, 1)
         assert seen.document.pictures[0].provenance == rollout.document.pictures[0].provenance
         assert seen.report == rollout.report
+        assert seen.task.key == rollout.task.key
 
 
 def test_files_are_read_in_order_and_by_pattern(rollout: Rollout, tmp_path: Path) -> None:
