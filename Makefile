@@ -57,9 +57,10 @@ $(VENV)/.verl: $(VENV)/.dev
 	$(PIP) -c constraints/main.txt -e '.[verl]'
 	@touch $@
 
-# llama.cpp with its OpenAI-compatible server, for the judge's tests; what it would bring along is not needed
+# llama.cpp with its OpenAI-compatible server, for the judge's tests (what it would bring along is not needed), and OCR
 $(VENV)/.server: $(VENV)/.dev
 	$(PIP) -c constraints/main.txt --no-deps xllamacpp
+	$(PIP) -c constraints/main.txt -e '.[ocr]'
 	@touch $@
 
 $(FRIENDS)/.ready: $(FRIENDS)/pyvenv.cfg pyproject.toml constraints/friends.txt
