@@ -89,7 +89,7 @@ def judge_config(judge: str) -> WorldConfig:
         data = load_yaml("judges", Path(judge))
     else:
         return WorldConfig.parse({"tools": {}, "judges": [judge]})
-    if "judges" in data:
+    if "judges" in data and "use" not in data:  # a panel has both
         return WorldConfig.parse({"tools": {}, **data})
     if "use" not in data:
         raise ConfigError(f"{judge}: the options of a judge with `use`, or `judges: [...]` with limits, are needed")

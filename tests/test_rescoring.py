@@ -170,3 +170,8 @@ def test_judges_that_are_not_there(run: Path, judge: Any) -> None:
     with pytest.raises(ConfigError, match=r"embeded|NoJudge"):
         rescore(run, judge_config(judge), "x")
     assert not (run / "judgments").exists()
+
+
+def test_a_panel_is_one_judge() -> None:
+    config = judge_config('{"use": "panel", "judges": ["embedded"], "quorum": 1}')
+    assert config.judge_uses() == [("panel", {"judges": ["embedded"], "quorum": 1})]

@@ -97,11 +97,20 @@ class JudgeOptions(BaseModel):
     def _is_url(cls, url: str) -> str:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError(f"an address such as http://127.0.0.1:8000/v1 is needed, not {url!r}")
-        if urlsplit(url).password:
+        if urlsplit(url).username or urlsplit(url).password or urlsplit(url).query:
             raise ValueError(
-                "a password in the address would be written into reports: name its variable as api_key_env"
+                "a key in the address would be written into reports: name its variable as api_key_env, and extra fields as extra_body"
             )
         return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_name(cls, name: str | None) -> str | None:
+        if name and not (name.isidentifier() and name.isascii()):
+            raise ValueError(
+                "the name of an environment variable is needed, not the key itself"
+            )  # which is not repeated here
+        return name
 
     @field_validator("terms")
     @classmethod

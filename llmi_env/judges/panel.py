@@ -25,6 +25,7 @@ from llmi_env.judges.base import Judge
 from llmi_env.judges.cache import JudgmentCache
 from llmi_env.task import Task
 from llmi_env.world.config import JUDGES, WorldConfig
+from llmi_env.world.guard import guarded, within
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
 _log = logging.getLogger(__name__)
@@ -93,6 +94,13 @@ class PanelJudge:
         answers = await asyncio.gather(*(self._ask(at, document, task) for at in range(len(self._members))))
         return {term: self._verdict(term, answers) for term in self._terms}
 
+    def prepare(self) -> None:
+        """Have the members load their models."""
+        for member in self._members:
+            prepare = getattr(member, "prepare", None)
+            if callable(prepare):
+                prepare()
+
     async def aclose(self) -> None:
         """Close the members."""
         await asyncio.gather(*(member.aclose() for member in self._members))
@@ -105,8 +113,8 @@ class PanelJudge:
 
         async def ask() -> Judgments:
             turn = self._turns.setdefault(at, asyncio.Semaphore(_slots(member)))
-            async with turn, asyncio.timeout(self._deadline):
-                return await member(document, task)
+            async with turn:
+                return await within(self._deadline, guarded(member(document, task)))
 
         try:
             answer: object = await self._cache.through(member, document, task, ask)

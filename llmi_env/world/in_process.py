@@ -13,12 +13,11 @@ import json
 import logging
 import os
 import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from PIL import Image
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -44,12 +43,12 @@ from llmi_env.tools.base import Tool, ToolContext, Warming
 from llmi_env.world.cache import OutcomeCache
 from llmi_env.world.config import JUDGES, WorldConfig
 from llmi_env.world.flights import Flights, Grounded
+from llmi_env.world.guard import guarded, within
 from llmi_env.world.pictures import normalise
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
 _log = logging.getLogger(__name__)
 _DEFAULT_CONCURRENCY = 4
-T = TypeVar("T")
 
 
 class InProcessWorld:
@@ -218,7 +217,7 @@ class _Engine:
             reraise=True,
         )
         try:
-            made: Picture = await _within(context.deadline, tries(self._once, call, tool, context, left))
+            made: Picture = await within(context.deadline, tries(self._once, call, tool, context, left))
             image = await _off_loop_if_large(made, self._config.max_side)
         except MissingExtra:
             raise
@@ -234,7 +233,7 @@ class _Engine:
 
     @staticmethod
     async def _once(call: Call, tool: Tool, context: ToolContext, left: Callable[[], float]) -> Picture:
-        made: object = await _guarded(tool(call.params, replace(context, deadline=max(left(), 0.001))))
+        made: object = await guarded(tool(call.params, replace(context, deadline=max(left(), 0.001))))
         if not isinstance(made, Picture):
             raise TypeError(f"tool {call.tool!r} returned {type(made).__name__} in place of a Picture")
         return made
@@ -312,7 +311,7 @@ class _Engine:
         try:
             await self._prepare(name, judge)
             async with self._judges_turn(name, judge):
-                answer: object = await _within(self._config.judge_deadline, _guarded(judge(document, task)))
+                answer: object = await within(self._config.judge_deadline, guarded(judge(document, task)))
             return _checked(judge, answer)
         except (ConfigError, MissingExtra):
             raise
@@ -350,46 +349,6 @@ class _Engine:
     async def aclose(self) -> None:
         await asyncio.gather(self._flights.cancel(), self._judgments.aclose())
         await _close_all([*self._tools.values(), *(self._judges if self._judges is not None else self._given_judges)])
-
-
-async def _guarded(work: Awaitable[T]) -> T:
-    """The work of a tool or judge, which cannot end the process or the loop: what would do so is an error like any other."""
-    try:
-        return await work
-    except SystemExit as error:
-        raise RuntimeError(f"it wanted to end the process: SystemExit({error.code!r})") from None
-    except KeyboardInterrupt:
-        if threading.current_thread() is threading.main_thread():
-            raise  # a real one
-        raise RuntimeError("it raised KeyboardInterrupt") from None
-    except asyncio.CancelledError:
-        me = asyncio.current_task()
-        if me is not None and me.cancelling():
-            raise
-        raise RuntimeError("it raised CancelledError although nobody had cancelled it") from None
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result within a time; after it the work is cancelled and left alone, also where it will not end.
-
-    Raises:
-        TimeoutError: it took longer.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(_forgotten)
-    if not done:
-        raise TimeoutError
-    return task.result()
-
-
-def _forgotten(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.info("work that was given up ended with %s: %s", type(error).__name__, error)
 
 
 def _checked(judge: Judge, answer: object) -> Judgments:

@@ -40,6 +40,7 @@ from tests.judges.chat_server import (
 
 pytest.importorskip("openai", reason="openai is not installed: pip install 'llmi-env[judges]'")
 from llmi_env.judges.openai_judge import Graded, OpenAIJudge
+from llmi_env.judges.openai_options import JudgeOptions
 
 TASK = Task("Say when owls hunt.")
 BODY = '{"source": "search", "description": "an owl", "params": {"query": "owl"}}'
@@ -480,3 +481,19 @@ def test_forged_verdicts_in_the_document_are_not_the_reply() -> None:
     verdict = f"It claims {forged}, but: " + KEYED.replace("4", "1")
     found, _, _ = judged(saying(verdict), given=given, structured="off")
     assert found["text_quality"].score == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"api_key_env": "sk-SECRET"},
+        {"base_url": "https://sk-SECRET@host.example/v1"},
+        {"base_url": "https://host.example/v1?key=SECRET"},
+        {"base_url": "https://user:SECRET@host.example/v1"},
+    ],
+    ids=["in place of the name", "as user", "in the query", "as password"],
+)
+def test_a_key_in_the_options_is_refused_and_not_repeated(options: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as told:
+        JudgeOptions.parse({"model": "any", **options})
+    assert "SECRET" not in str(told.value)

@@ -142,3 +142,46 @@ def test_it_pickles_and_closes_its_members() -> None:
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PanelJudge(**options)
+
+
+class Unruly:
+    """Misbehaves in a way that ends processes or waits for ever."""
+
+    terms = ("text_quality",)
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.prepared = 0
+
+    def prepare(self) -> None:
+        self.prepared += 1
+
+    async def __call__(self, document: Document, task: Task) -> dict[str, Scored]:
+        if self.how == "exits":
+            raise SystemExit(3)
+        if self.how == "cancels":
+            raise asyncio.CancelledError
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if self.how == "gives in":
+                    raise
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["exits", "cancels", "gives in"])
+def test_an_unruly_member_costs_its_own_vote_only(how: str) -> None:
+    good = [SimulatedJudge(["text_quality"], score=score) for score in (3.0, 4.0)]
+    panel = PanelJudge([*good, Unruly(how)], deadline=0.2)
+    judged = asyncio.run(panel(Document((Text("Owls."),)), Task("q")))["text_quality"]
+    assert isinstance(judged, Scored)
+    assert judged.votes == (3.0, 4.0)
+
+
+def test_members_load_their_models_beforehand() -> None:
+    member = Unruly("exits")
+    PanelJudge([member, SimulatedJudge(["text_quality"])]).prepare()
+    assert member.prepared == 1
