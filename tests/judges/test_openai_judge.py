@@ -403,7 +403,7 @@ def test_azure_is_spoken_to_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"model": "m", "terms": ["text_qualty"]}, "no term 'text_qualty', did you mean 'text_quality'"),
         ({"model": "m", "terms": []}, "at least one of text_quality, call_quality, image_quality"),
         ({"model": "m", "base_url": "localhost:8000"}, "an address such as http://127.0.0.1:8000/v1 is needed"),
-        ({"model": "m", "base_url": "http://me:word@host/v1"}, "password in the address"),
+        ({"model": "m", "base_url": "http://me:word@host/v1"}, "key in the address"),
         ({"model": "m", "samples": 3}, "several samples at temperature 0 are one sample"),
         ({"model": "m", "timeout": 0}, "option 'timeout'"),
         ({"model": "m", "structured": "yes"}, "option 'structured': .*'json_schema'"),
