@@ -312,3 +312,11 @@ def test_everything_is_written(run: Path, tmp_path: Path) -> None:
     assert "| without text_quality |" in page
     assert "## Episodes that move most" in page
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in files if path.suffix == ".png")
+
+
+def test_a_preset_of_ones_own_does_not_hide_the_bundled_one_of_its_name() -> None:
+    mine = HybridReward.preset("paper").reweighted(text_quality=0.1)
+    mine.spec = mine.spec.model_copy(update={"name": "paper"})
+    names = [variant.name for variant in load_variants({"presets": ["paper", "llmi"]}, mine)]
+    assert names == ["paper", "bundled paper", "llmi"]
+    assert [v.name for v in load_variants({"presets": ["paper"]}, HybridReward.preset("paper"))] == ["paper"]

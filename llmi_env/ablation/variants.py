@@ -118,6 +118,8 @@ def _changes(spec: AblationSpec, base: HybridReward) -> Iterator[tuple[str, Vari
     for preset in spec.presets:
         if preset != base.name:
             yield preset, VariantSpec(preset=preset)
+        elif HybridReward.load(preset).spec != base.spec:  # a preset of the user's own has taken the name
+            yield f"bundled {preset}", VariantSpec(preset=preset)
     if spec.drop_each:
         for term in base.spec.needed:
             if base.spec.terms[term].weight == 1:
