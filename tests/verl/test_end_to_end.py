@@ -36,7 +36,7 @@ def test_grpo_and_going_on(tmp_path: Path) -> None:
         assert row["rollouts"] == row["scored"] == 16
         assert row["terms"].keys() == {"image_count", "tool_choice", "call_validity", "call_success"}
         assert {"llmi/unscored", "llmi/reward/term_image_count", "actor/pg_loss"} <= row["verl"].keys()
-        assert all(math.isfinite(row[name]) for name in ("loss", "kl", "entropy", "grad_norm"))
+        assert all(math.isfinite(row[name]) for name in ("loss", "kl_step", "entropy", "grad_norm"))
     rollouts = rollouts_of(read_episodes(run, "train-00002"))
     assert [rollout.group for rollout in rollouts] == [group for group in range(4) for _ in range(4)]
     for rollout in rollouts:
