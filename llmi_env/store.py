@@ -108,6 +108,8 @@ def join_episodes(run: Path, name: str, parts: Sequence[Path], **columns: Any) -
         writer.close()
         part.replace(path)
     finally:
+        if writer is not None:
+            writer.close()  # again is harmless
         part.unlink(missing_ok=True)
     return path
 
