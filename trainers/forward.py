@@ -26,10 +26,12 @@ class Scored:
     Attributes:
         logprobs_BT: logprob of each response token; 0 in the padding.
         padding_mask_BT: true where there is a token.
+        hidden_BTH: the model's last hidden state from which each response token is predicted; anything in the padding.
     """
 
     logprobs_BT: Tensor
     padding_mask_BT: Tensor
+    hidden_BTH: Tensor
 
 
 def score_responses(
@@ -71,7 +73,7 @@ def score_responses(
     chosen_N = responses_BT[padding_mask_BT]
     logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
     zeros_BT = torch.zeros(responses_BT.shape, device=device)
-    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT)
+    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT, before_BTH)
 
 
 def _read_prompts(body: Any, unique: Sequence[tuple[int, ...]], device: Any) -> tuple[Any, Tensor, Tensor]:
