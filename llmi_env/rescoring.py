@@ -22,7 +22,7 @@ from llmi_env.judges.agreement import Agreement, agreement
 from llmi_env.judgment_files import (
     JUDGMENTS,
     JudgmentFile,
-    digest_of,
+    document_names,
     episode_files,
     judgments_of,
     run_folder,
@@ -31,7 +31,7 @@ from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes
 from llmi_env.world import connect
 from llmi_env.world.config import WorldConfig
-from llmi_env.world.protocol import Judgments, Scored, World
+from llmi_env.world.protocol import Judgments, Scored, TellingWorld, World
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,8 +150,8 @@ def rescore(
     """
     files = episode_files(path, pattern)
     judges = [{"use": use, **options} for use, options in services.judge_uses()]
-    kept = JudgmentFile(out or run_folder(path) / JUDGMENTS / f"{name}.jsonl", {"judges": judges})
-    work = _Work(kept, services.judge_concurrency)
+    place = out or run_folder(path) / JUDGMENTS / f"{name}.jsonl"
+    work = _Work(services.judge_concurrency)
     columns = (
         TextColumn("judging"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     )  # fmt: skip
@@ -162,7 +162,9 @@ def rescore(
         async def run() -> None:
             world = connect(where, services)
             try:
-                await work.judge_all(world, files, lambda: progress.advance(bar))
+                assert isinstance(world, TellingWorld)  # all that have a name are
+                kept = JudgmentFile(place, {"judges": judges}, await world.identities())
+                await work.judge_all(world, kept, files, lambda: progress.advance(bar))
             except* LLMIError as errors:
                 raise errors.exceptions[0] from None
             finally:
@@ -173,36 +175,36 @@ def rescore(
             finished = True
         except KeyboardInterrupt:
             finished = False
-    return Rescored(kept.path, _count(files), work.judged, finished, tuple(work.agreements()))
+    return Rescored(place, _count(files), work.judged, finished, tuple(work.agreements()))
 
 
 class _Work:
     """The judging of all documents, and what is known of both judges' judgments so far."""
 
-    def __init__(self, kept: JudgmentFile, concurrency: int) -> None:
+    def __init__(self, concurrency: int) -> None:
         self.judged = 0
-        self._kept = kept
         self._slots = asyncio.Semaphore(2 * concurrency)  # the next ones stand ready when a judge has time
         self._both: list[tuple[Judgments, Judgments]] = []
 
-    async def judge_all(self, world: World, files: Sequence[Path], done: Any) -> None:
+    async def judge_all(self, world: World, kept: JudgmentFile, files: Sequence[Path], done: Any) -> None:
         async with asyncio.TaskGroup() as group:
-            async for episode, rollout in _episodes(files):
-                digest = digest_of(rollout.document)
-                before, given = self._kept.kept.get(episode, ("", {}))
-                if before == digest and given and all(isinstance(judgment, Scored) for judgment in given.values()):
+            async for episode, document, rollout in _episodes(files):
+                before, given = kept.kept.get(episode, ("", {}))
+                if before == document and given and all(isinstance(judgment, Scored) for judgment in given.values()):
                     self._both.append((judgments_of(rollout.report), given))
                     done()
                     continue
                 await self._slots.acquire()
-                group.create_task(self._judge(world, episode, digest, rollout, done))
+                group.create_task(self._judge(world, kept, episode, document, rollout, done))
 
-    async def _judge(self, world: World, episode: str, digest: str, rollout: Rollout, done: Any) -> None:
+    async def _judge(
+        self, world: World, kept: JudgmentFile, episode: str, document: str, rollout: Rollout, done: Any
+    ) -> None:
         try:
             given = await world.judge(rollout.document, rollout.task)
         finally:
             self._slots.release()
-        self._kept.add(episode, digest, given)
+        kept.add(episode, document, given)
         self._both.append((judgments_of(rollout.report), given))
         self.judged += 1
         done()
@@ -225,13 +227,13 @@ class _Work:
             )
 
 
-async def _episodes(files: Sequence[Path]) -> AsyncIterator[tuple[str, Rollout]]:
-    """Episodes with their ids, decoded beside the loop, which judges meanwhile."""
+async def _episodes(files: Sequence[Path]) -> AsyncIterator[tuple[str, str, Rollout]]:
+    """Episodes with their ids and names of their documents, decoded beside the loop, which judges meanwhile."""
     for file in files:
-        rows = enumerate(read_episodes(file))
+        rows = enumerate(zip(document_names(file), read_episodes(file), strict=True))
         while (found := await asyncio.to_thread(next, rows, None)) is not None:
-            row, (_, rollout) = found
-            yield f"{file.stem}:{row}", rollout
+            row, (document, (_, rollout)) = found
+            yield f"{file.stem}:{row}", document, rollout
 
 
 def _count(files: Sequence[Path]) -> int:

@@ -52,7 +52,7 @@ def test_rescored_judgments_can_be_ablated(run: Path, tmp_path: Path) -> None:
     assert (run / "judgments" / "other.agreement.json").is_file()
     output = said("ablate", str(run), "--judgments", "other", "--base", "paper", "-o", str(tmp_path / "out"))
     assert "base: paper/1" in output
-    assert "judgments of another judge in 4 of 4 episodes" in output
+    assert "judgments of another judge (llmi_env.testing:SimulatedJudge) in 4 of 4 episodes" in output
     assert (tmp_path / "out" / "variants.png").is_file()
 
 

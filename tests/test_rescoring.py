@@ -14,10 +14,13 @@ pytest.importorskip("pyarrow")
 from llmi_env.ablation import Variant, ablate, read_saved
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError
+from llmi_env.judges.cache import judge_identity
+from llmi_env.judges.panel import PanelJudge
 from llmi_env.rescoring import agreement_rows, judge_config, judgments_name, rescore, to_json
 from llmi_env.rewards import HybridReward
 from llmi_env.store import StoreError
 from llmi_env.task import Task
+from llmi_env.testing import SimulatedJudge
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.protocol import Judgments, Scored, Unscored
 from tests.rewards.making import JUDGED, document, figure, judged, picture
@@ -81,7 +84,9 @@ def test_an_ablation_takes_the_new_judgments(run: Path) -> None:
     assert new[0].judgments["text_quality"] == Scored(1.5, judge="by-length/1")
     assert new[0].judgments["image_quality"] == plain[0].judgments["image_quality"]
     found = ablate(new, [Variant("llmi", LLMI)])
-    assert found.notes[-1] == "judgments of another judge in 6 of 6 episodes, the saved ones in the others"
+    assert found.notes[-1] == (
+        "judgments of another judge (tests.test_rescoring:ByLength) in 6 of 6 episodes, the saved ones in the others"
+    )
     assert found.variants[0].rewards[2] is None  # the new judge failed there; the old score does not stand in for it
     assert found.variants[0].rewards[0] != plain[0].report.total
 
@@ -119,9 +124,74 @@ def test_judgments_of_other_documents_are_refused(run: Path) -> None:
     assert rescore(run, by_length(), "longer").judged == 5
 
 
+def rewritten(run: Path, change: dict[str, Any]) -> None:
+    """The first document of the run, saved again with something else about it; its text stays."""
+    blocks: list[Any] = ["w", figure(outcome=change.get("outcome", picture(1)), what=change.get("what", "a barn owl"))]
+    task = change.get("task", Task("Owls?", id="owls"))
+    save_run(run, [(task, [(document(*blocks), judged(text_quality=1.0))])], LLMI)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": picture(9)},
+        {"outcome": picture(1, caption="a kite")},
+        {"outcome": "timeout"},
+        {"what": "a kite"},
+        {"task": Task("Kites?", id="owls")},
+        {"task": Task("Owls?", image_count=2, id="owls")},
+        {"task": Task("Owls?", images=(picture(4),), id="owls")},
+    ],
+    ids=["pixels", "caption", "outcome", "call", "question", "count", "input picture"],
+)
+def test_all_that_a_judge_sees_names_a_document(run: Path, change: dict[str, Any]) -> None:
+    rescore(run, by_length(), "longer")
+    rewritten(run, {})
+    assert read_saved(run, judgments="longer")[0].rejudged
+    rewritten(run, {"task": Task("Owls?", id="another", source="elsewhere")})
+    assert read_saved(run, judgments="longer")[0].rejudged  # what no judge sees
+    rewritten(run, change)
+    with pytest.raises(StoreError, match=r"was another document .* judge this run again with 'llmi judge rescore'"):
+        read_saved(run, judgments="longer")
+    assert rescore(run, by_length(), "longer").judged == 1
+    assert read_saved(run, judgments="longer")[0].rejudged
+
+
+def test_another_version_of_a_judge_is_another_judge(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ByLength, "fingerprint", "by-length/1", raising=False)
+    rescore(run, by_length(), "longer")
+    assert read_saved(run, judgments="longer")[0].rejudged == "tests.test_rescoring:ByLength by-length/1"
+    monkeypatch.setattr(ByLength, "fingerprint", "by-length/2")
+    before = (run / "judgments" / "longer.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=r"by-length/1.* now .*by-length/2.*--name, or remove the file to judge anew"):
+        rescore(run, by_length(), "longer")
+    assert (run / "judgments" / "longer.jsonl").read_bytes() == before
+
+
+def test_a_panel_is_told_by_its_members() -> None:
+    panel = PanelJudge([SimulatedJudge(seed=1), SimulatedJudge(seed=2)])
+    one = "llmi_env.testing:SimulatedJudge"
+    assert judge_identity(panel) == f"llmi_env.judges.panel:PanelJudge ({one}, {one})"
+
+
+def test_files_of_earlier_versions_say_what_to_do(run: Path) -> None:
+    path = run / "judgments" / "old.jsonl"
+    path.parent.mkdir()
+    scored = {"text_quality": {"score": 3.0, "rationale": "", "judge": "", "votes": []}}
+    judges = {"judges": [{"use": "tests.test_rescoring:ByLength"}]}
+    lines = [{"format": 1, "judge": judges}, {"episode": "train-00001:0", "document": "0" * 16, "judgments": scored}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for use in (lambda: rescore(run, by_length(), "old"), lambda: read_saved(run, judgments="old")):
+        with pytest.raises(ConfigError, match=r"earlier version.*remove it.*llmi judge rescore"):
+            use()
+    path.write_text("")
+    with pytest.raises(StoreError, match="it is empty"):
+        read_saved(run, judgments="old")
+
+
 def test_one_name_is_one_judge(run: Path) -> None:
     rescore(run, by_length(), "longer")
-    with pytest.raises(ConfigError, match="choose another --name"):
+    with pytest.raises(ConfigError, match="Choose another --name"):
         rescore(run, judge_config("llmi_env.testing:SimulatedJudge"), "longer")
     with pytest.raises(ConfigError, match="did you mean 'longer'"):
         read_saved(run, judgments="logner")

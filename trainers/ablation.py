@@ -23,12 +23,12 @@ from rich.console import Console
 from llmi_env.ablation import Variant
 from llmi_env.comparison import Evaluation
 from llmi_env.errors import ConfigError, TrainingError
-from llmi_env.judgment_files import digest_of, read_judgments
+from llmi_env.judgment_files import document_names, read_judgments
 from llmi_env.rescoring import rescore
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.statistics import Difference, paired_bootstrap
 from llmi_env.rewards.tool_accuracy import tool_accuracy, tool_accuracy_difference
-from llmi_env.store import read_metrics
+from llmi_env.store import FOLDER, read_metrics
 from llmi_env.tables import markdown_table
 from llmi_env.world.protocol import Scored
 from trainers.display import number, share
@@ -238,9 +238,10 @@ def _scored(cell: Cell, phase: str, common: HybridReward) -> Evaluation | None:
     if found is None:
         return None
     given: dict[str, Any] = {}
-    digests = {f"{phase}:{row}": digest_of(rollout.document) for row, rollout in enumerate(found.rollouts)}
     if (cell.folder / "judgments" / f"{_REJUDGED}.jsonl").is_file():
-        given = dict(read_judgments(cell.folder, _REJUDGED, digests))
+        names = document_names(cell.folder / FOLDER / f"{phase}.parquet")
+        documents = {f"{phase}:{row}": name for row, name in enumerate(names)}
+        given = dict(read_judgments(cell.folder, _REJUDGED, documents).by_episode)
     rollouts = []
     for row, rollout in enumerate(found.rollouts):
         saved = rollout.report.judgments

@@ -331,11 +331,12 @@ def _notes(episodes: Sequence[SavedEpisode], base: Variant, base_N: Floats) -> l
         if len(versions) > 1:
             counted = ", ".join(f"{version or 'not said'} ({count})" for version, count in versions.most_common())
             notes.append(f"the episodes were {name} {'several versions: ' if what == 'reward' else ''}{counted}")
-    rejudged = sum(episode.rejudged for episode in episodes)
-    if rejudged:
+    rejudged = Counter(episode.rejudged for episode in episodes if episode.rejudged)
+    for judge, count in rejudged.items():
         notes.append(
-            f"judgments of another judge in {rejudged} of {len(episodes)} episodes, the saved ones in the others"
+            f"judgments of another judge ({judge}) in {count} of {len(episodes)} episodes, the saved ones in the others"
         )
+    if rejudged:
         return notes
     saved_N = np.array(
         [np.nan if episode.report.total is None else episode.report.total for episode in episodes], dtype=np.float64

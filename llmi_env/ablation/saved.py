@@ -16,7 +16,7 @@ import yaml
 
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError, require
-from llmi_env.judgment_files import digest_of, episode_files, judgments_of, read_judgments, run_folder
+from llmi_env.judgment_files import document_names, episode_files, judgments_of, read_judgments, run_folder
 from llmi_env.rewards.facts import Facts
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.preset import preset_names
@@ -26,7 +26,7 @@ from llmi_env.task import Task
 from llmi_env.world.protocol import Judgments
 from llmi_env.world.wire import unpack
 
-_COLUMNS = ("task", "group", "report", "source")
+_COLUMNS = ("task", "group", "report")
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,8 @@ class SavedEpisode:
         report: as it was saved.
         facts: what the rules see.
         judgments: by term.
-        digest: of the document's text.
         document: where it was read.
-        rejudged: whether judgments of another judge stand in place of the saved ones.
+        rejudged: whose judgments stand in place of the saved ones; empty where none do.
     """
 
     file: str
@@ -53,9 +52,8 @@ class SavedEpisode:
     report: RewardReport
     facts: Facts
     judgments: Judgments
-    digest: str
     document: Document | None = None
-    rejudged: bool = False
+    rejudged: str = ""
 
     @property
     def id(self) -> str:
@@ -87,9 +85,15 @@ def read_saved(
     episodes = [episode for file in episode_files(path, pattern) for episode in _read(file, documents)]
     if judgments is None:
         return episodes
-    given = read_judgments(path, judgments, {episode.id: episode.digest for episode in episodes})
+    names = (
+        (f"{file.stem}:{row}", name)
+        for file in episode_files(path, pattern)
+        for row, name in enumerate(document_names(file))
+    )
+    kept = read_judgments(path, judgments, dict(names))
+    given, judge = kept.by_episode, ", ".join(kept.identities)
     return [
-        replace(episode, judgments={**episode.judgments, **given[episode.id]}, rejudged=True)
+        replace(episode, judgments={**episode.judgments, **given[episode.id]}, rejudged=judge)
         if episode.id in given
         else episode
         for episode in episodes
@@ -123,7 +127,6 @@ def _read(path: Path, documents: bool) -> list[SavedEpisode]:
             report,
             counted,
             judgments_of(report),
-            digest_of(data["source"]),
             document,
         )
         for row, (data, task, report, counted, document) in enumerate(

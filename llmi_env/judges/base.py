@@ -13,10 +13,11 @@ from llmi_env.world.protocol import Judgments
 class Judge(Protocol):
     """Scores a finished document on the terms that it names.
 
-    Three attributes more are heeded where a judge has them:
+    Further attributes are heeded where a judge has them:
 
     - `fingerprint: str`, everything of it that can move a score (model, version of the prompt, sampling, limits): its scores are then kept on
-      disk (`WorldConfig.judge_cache`) and given again for the same document, task and fingerprint;
+      disk (`WorldConfig.judge_cache`) and given again for the same document, task and fingerprint, and files of judgments name it;
+    - `members: Sequence[Judge]`, the judges that it asks: their fingerprints are part of what it is;
     - `concurrency: int`, how many documents it takes at the same time, in place of `WorldConfig.judge_concurrency`;
     - `prepare() -> None`, which loads its models: called once in a thread before its first document, and not counted against the deadline.
     """

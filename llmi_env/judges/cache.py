@@ -78,12 +78,10 @@ class JudgmentCache:
 
         A judge without a fingerprint is asked every time.
         """
-        declared = getattr(judge, "fingerprint", "")
-        if not declared:
+        if not getattr(judge, "fingerprint", ""):
             return await ask()
-        fingerprint = f"{type(judge).__module__}:{type(judge).__qualname__} {declared}"
         # in a thread: digests of large pictures take their time
-        key = await asyncio.to_thread(judgment_key, fingerprint, judge.terms, document, task)
+        key = await asyncio.to_thread(judgment_key, judge_identity(judge), judge.terms, document, task)
         try:
             return await self._flights.join(key, lambda: self._land(key, judge.terms, ask))
         except Grounded:
@@ -177,6 +175,15 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             "CREATE TABLE IF NOT EXISTS judgments (key TEXT PRIMARY KEY, body TEXT NOT NULL, put REAL NOT NULL)"
         )
         yield file
+
+
+def judge_identity(judge: Judge) -> str:
+    """What tells a judge from any other: its class, its `fingerprint` where it declares one, and its `members` where it asks others."""
+    name = f"{type(judge).__module__}:{type(judge).__qualname__}"
+    declared = getattr(judge, "fingerprint", "")
+    members: Sequence[Judge] = getattr(judge, "members", ())
+    asked = f"({', '.join(map(judge_identity, members))})" if members else ""
+    return " ".join(part for part in (name, str(declared), asked) if part)
 
 
 def judgment_key(fingerprint: str, terms: Sequence[str], document: Document, task: Task) -> str:

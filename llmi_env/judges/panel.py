@@ -59,14 +59,15 @@ class PanelJudge:
             raise ConfigError(f"panel: `deadline` is a number of seconds above 0, not {deadline!r}")
         if isinstance(judges, str) or not isinstance(judges, Sequence) or not judges:
             raise ConfigError(f"panel: `judges` is a list of at least one judge, not {judges!r}")
-        self._members = tuple(_made(entry) for entry in judges)
+        self.members = tuple(_made(entry) for entry in judges)
+        """Those that are asked."""
         self._combine, self._quorum, self._deadline = combine, quorum, float(deadline)
-        prints = [str(print_) for member in self._members if (print_ := getattr(member, "fingerprint", ""))]
+        prints = [str(print_) for member in self.members if (print_ := getattr(member, "fingerprint", ""))]
         if twice := {print_ for print_ in prints if prints.count(print_) > 1}:
             raise ConfigError(f"panel: the same judge twice is one vote, not two: {', '.join(twice)}")
-        self._terms = tuple(dict.fromkeys(term for member in self._members for term in member.terms))
+        self._terms = tuple(dict.fromkeys(term for member in self.members for term in member.terms))
         for term in self._terms:
-            voters = sum(term in member.terms for member in self._members)
+            voters = sum(term in member.terms for member in self.members)
             if quorum is not None and (isinstance(quorum, bool) or not 1 <= quorum <= voters):
                 raise ConfigError(f"panel: `quorum` lies in 1..{voters}, the judges that score {term}, not {quorum!r}")
         self._cache = JudgmentCache(None)
@@ -81,7 +82,7 @@ class PanelJudge:
     @property
     def concurrency(self) -> int:
         """How many documents may be judged at the same time: as many as the member that takes the most."""
-        return max(_slots(member) for member in self._members)
+        return max(_slots(member) for member in self.members)
 
     def use_cache(self, cache: JudgmentCache) -> None:
         """Keep the members' scores in `cache`: each by itself, so that one that failed is asked again and the others are not."""
@@ -91,25 +92,25 @@ class PanelJudge:
         """Judge one document."""
         if self._loop is not asyncio.get_running_loop():
             self._loop, self._turns = asyncio.get_running_loop(), {}
-        answers = await asyncio.gather(*(self._ask(at, document, task) for at in range(len(self._members))))
+        answers = await asyncio.gather(*(self._ask(at, document, task) for at in range(len(self.members))))
         return {term: self._verdict(term, answers) for term in self._terms}
 
     def prepare(self) -> None:
         """Have the members load their models."""
-        for member in self._members:
+        for member in self.members:
             prepare = getattr(member, "prepare", None)
             if callable(prepare):
                 prepare()
 
     async def aclose(self) -> None:
         """Close the members."""
-        await asyncio.gather(*(member.aclose() for member in self._members))
+        await asyncio.gather(*(member.aclose() for member in self.members))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": JudgmentCache(None), "_turns": {}, "_loop": None}
 
     async def _ask(self, at: int, document: Document, task: Task) -> Judgments:
-        member = self._members[at]
+        member = self.members[at]
 
         async def ask() -> Judgments:
             turn = self._turns.setdefault(at, asyncio.Semaphore(_slots(member)))
@@ -132,7 +133,7 @@ class PanelJudge:
         return dict.fromkeys(member.terms, Unscored(f"{type(member).__name__}: {reason}"))
 
     def _verdict(self, term: str, answers: Sequence[Judgments]) -> Judgment:
-        asked = [answer for member, answer in zip(self._members, answers, strict=True) if term in member.terms]
+        asked = [answer for member, answer in zip(self.members, answers, strict=True) if term in member.terms]
         told = [answer.get(term) for answer in asked]
         votes = [vote for vote in told if isinstance(vote, Scored)]
         needed = self._quorum or len(asked) // 2 + 1

@@ -94,7 +94,7 @@ class RemoteWorld:
     """
 
     _pid: int
-    _terms: tuple[str, ...] | None
+    _terms: wire.Terms | None
     _lines: dict[tuple[asyncio.AbstractEventLoop, str], _Line]
 
     def __init__(self, url: str, uds: str | None = None, *, attempts: int = 4, patience: float = 600.0) -> None:
@@ -167,13 +167,20 @@ class RemoteWorld:
 
         Raises:
             WorldError: the service cannot be reached and has never told.
+            ConfigError, MissingExtra, AssetError: one of its judges cannot be made.
         """
+        return tuple((await self._told()).terms)
+
+    async def identities(self) -> tuple[str, ...]:
+        """What tells each of the World's judges from any other (`llmi_env.judges.cache.judge_identity`); raises as `terms` does."""
+        return tuple((await self._told()).judges)
+
+    async def _told(self) -> wire.Terms:
         if self._terms is None:
             try:
-                reply = wire.Terms.model_validate_json(await self._ask("GET", "/terms"))
+                self._terms = wire.Terms.model_validate_json(await self._ask("GET", "/terms"))
             except (ConnectionLost, httpx.TimeoutException, ValidationError) as error:
                 raise WorldError(f"the World at {self._place} does not tell what it judges: {error}") from error
-            self._terms = tuple(reply.terms)
         return self._terms
 
     async def health(self) -> wire.Health:

@@ -36,7 +36,7 @@ from llmi_env.errors import (
     fault_of,
 )
 from llmi_env.judges.base import Judge
-from llmi_env.judges.cache import Caching, JudgmentCache
+from llmi_env.judges.cache import Caching, JudgmentCache, judge_identity
 from llmi_env.task import Task
 from llmi_env.tools import make_tool
 from llmi_env.tools.base import Tool, ToolContext, Warming
@@ -115,6 +115,10 @@ class InProcessWorld:
         """Every term that the judges score; makes the judges."""
         judges = await self._current().judges()
         return tuple(dict.fromkeys(term for judge in judges for term in judge.terms))
+
+    async def identities(self) -> tuple[str, ...]:
+        """What tells each judge from any other (`llmi_env.judges.cache.judge_identity`); makes the judges."""
+        return tuple(map(judge_identity, await self._current().judges()))
 
     async def aclose(self) -> None:
         """Close all tools and judges; a later call makes those of the configuration again."""

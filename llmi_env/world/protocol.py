@@ -76,3 +76,16 @@ class World(Protocol):
     async def aclose(self) -> None:
         """Let go of what the World holds; may be called twice."""
         ...
+
+
+@runtime_checkable
+class TellingWorld(World, Protocol):
+    """A World that tells what its judges are, as all do that `llmi_env.world.connect` makes."""
+
+    async def terms(self) -> tuple[str, ...]:
+        """Every term that the judges score."""
+        ...
+
+    async def identities(self) -> tuple[str, ...]:
+        """What tells each judge from any other: class, options and versions that can move a score."""
+        ...

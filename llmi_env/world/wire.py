@@ -28,7 +28,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     VERSION = "0"
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of this format; a client and a service must agree on it."""
 
 MAX_PIXELS = 4096 * 4096
@@ -358,9 +358,10 @@ class Health(_Message):
 
 
 class Terms(_Message):
-    """Answer of `GET /terms`: what the judges of the World score."""
+    """Answer of `GET /terms`: what the judges of the World score, and what tells each of them from any other."""
 
     terms: list[str]
+    judges: list[str]
 
 
 class ErrorReply(_Message):

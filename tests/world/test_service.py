@@ -20,7 +20,7 @@ from llmi_env.testing import JUDGED_TERMS, SimulatedTool, simulated_config, simu
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.http import HttpWorld
 from llmi_env.world.in_process import InProcessWorld
-from llmi_env.world.protocol import Scored, Unscored, World
+from llmi_env.world.protocol import Scored, TellingWorld, Unscored
 from llmi_env.world.service import create_app
 from tests.serving import served
 
@@ -36,7 +36,7 @@ def url() -> Iterator[str]:
 def test_a_client_sees_what_the_world_in_process_shows(url: str) -> None:
     async def both() -> None:
         here, there = simulated_world(), HttpWorld(url)
-        assert isinstance(there, World)
+        assert isinstance(there, TellingWorld)
         owl = await here.run(OWL, seed=5)
         assert isinstance(owl, Picture)
         assert await there.run(OWL, seed=5) == owl
@@ -46,6 +46,7 @@ def test_a_client_sees_what_the_world_in_process_shows(url: str) -> None:
         task = Task("Write about owls", images=(owl,))
         assert await there.judge(document, task) == await here.judge(document, task)
         assert await there.terms() == JUDGED_TERMS
+        assert await there.identities() == await here.identities() == ("llmi_env.testing:SimulatedJudge",)
         await there.aclose()
         await there.aclose()
         assert await there.run(OWL, seed=5) == owl
