@@ -210,7 +210,7 @@ def resolve_policy(name: str | Path) -> PolicySource:
             f"no policy {text!r}: give '{WARM_START}', 'smollm2', a run folder, the folder of a model or adapter, or a hub name "
             "'owner/name'"
         )
-    for place in (folder, folder / "adapter", *_newest_checkpoints(folder)):
+    for place in (folder, folder / "adapter", folder / "model", *_newest_checkpoints(folder)):
         if (place / "adapter_config.json").is_file():
             base = json.loads((place / "adapter_config.json").read_text(encoding="utf-8")).get(
                 "base_model_name_or_path"
@@ -218,13 +218,14 @@ def resolve_policy(name: str | Path) -> PolicySource:
             if not base:
                 raise ConfigError(f"{place}/adapter_config.json names no base model ('base_model_name_or_path')")
             return PolicySource(resolve_policy(base).base, place)
-    if (folder / "config.json").is_file():
-        return PolicySource(str(folder))
+        if (place / "config.json").is_file():
+            return PolicySource(str(place))
     raise ConfigError(f"{folder} holds no model (config.json), adapter (adapter_config.json) or run (checkpoints/)")
 
 
 def _newest_checkpoints(run: Path) -> list[Path]:
-    return [path / "adapter" for path in sorted(run.glob("checkpoints/step-*"), reverse=True)]
+    steps = sorted(run.glob("checkpoints/step-*"), reverse=True)
+    return [step / kind for step in steps for kind in ("adapter", "model")]
 
 
 def calm_threads() -> None:
@@ -236,8 +237,23 @@ def calm_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def sees_pictures(name: str | Path) -> bool:
+    """Whether the policy of this name is a vision-language model, by its configuration.
+
+    Raises:
+        ConfigError, AssetError: see `resolve_policy`; also where it has no configuration that can be read.
+    """
+    transformers = require("transformers", "loading a policy", "offline")
+    base = resolve_policy(name).base
+    try:
+        config = from_hub(lambda local: transformers.AutoConfig.from_pretrained(base, local_files_only=local), base)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the policy {base!r} cannot be loaded: {error}") from error
+    return hasattr(config, "vision_config")
+
+
 def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float32") -> tuple[Any, HFTokenizer]:
-    """Load a policy, or another causal language model.
+    """Load a policy, or another causal language model; one that sees pictures with its eyes.
 
     Args:
         name: see `resolve_policy`.
@@ -248,7 +264,8 @@ def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float
         The model, in evaluation mode, and its tokenizer.
 
     Raises:
-        ConfigError, AssetError: see `resolve_policy`; also where the model cannot be loaded.
+        ConfigError, AssetError: see `resolve_policy`; also where the model cannot be loaded, or has no output for the token that ends
+            a document.
         MissingExtra: `transformers` (or `peft`, for an adapter) is not installed.
     """
     calm_threads()
@@ -258,14 +275,13 @@ def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float
 
     from llmi_env.tokenizers import HFTokenizer
 
+    loader = transformers.AutoModelForImageTextToText if sees_pictures(name) else transformers.AutoModelForCausalLM
     try:
         with _quiet(transformers):
             tokenizer, model = from_hub(
                 lambda local: (
                     transformers.AutoTokenizer.from_pretrained(source.base, local_files_only=local),
-                    transformers.AutoModelForCausalLM.from_pretrained(
-                        source.base, dtype=getattr(torch, dtype), local_files_only=local
-                    ),
+                    loader.from_pretrained(source.base, dtype=getattr(torch, dtype), local_files_only=local),
                 ),
                 source.base,
             )
@@ -278,7 +294,14 @@ def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float
             model = peft.PeftModel.from_pretrained(model, str(source.adapter), is_trainable=trainable)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise AssetError(f"the adapter in {source.adapter} cannot be loaded: {error}") from error
-    return model.eval(), HFTokenizer(tokenizer)
+    wrapped = HFTokenizer(tokenizer)
+    outputs = model.get_output_embeddings().weight.shape[0]
+    if min(wrapped.eos_ids) >= outputs:
+        raise ConfigError(
+            f"the policy {source.base!r} has {outputs} outputs and none for the tokens that end a document, {sorted(wrapped.eos_ids)}: "
+            "take a tokenizer whose eos it knows, or resize the model (resize_token_embeddings)"
+        )
+    return model.eval(), wrapped
 
 
 class _quiet:

@@ -1,7 +1,7 @@
-"""Checkpoints of a run: adapter, optimiser, random state and step, in a folder that appears whole or not at all.
+"""Checkpoints of a run: weights, optimisers, random state and progress, in a folder that appears whole or not at all.
 
-`checkpoints/step-00007/` holds `adapter/`, `optimizer.pt` and `checkpoint.json`, which names the step and the checksum of every file. A
-checkpoint that does not agree with its own list is never used, and never skipped in silence either.
+`checkpoints/step-00007/` holds `adapter/` or `model/`, `state.pt` and `checkpoint.json`, which names the step, how far the tasks are used up,
+and the checksum of every file. A checkpoint that does not agree with its own list is never used, and never skipped in silence either.
 """
 
 from __future__ import annotations
@@ -11,15 +11,33 @@ import os
 import shutil
 import tempfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmi_env.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from trainers.policy_model import PolicyModel
+
 FOLDER = "checkpoints"
 _INDEX = "checkpoint.json"
-_FORMAT = 1
+_STATE = "state.pt"
+_FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, besides what its model and optimisers know.
+
+    Attributes:
+        tasks: tasks taken from the order of tasks so far.
+        idle: steps in a row, up to now, that had no usable group.
+    """
+
+    tasks: int = 0
+    idle: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,14 +47,27 @@ class Checkpoint:
     Attributes:
         step: steps done.
         path: its folder.
+        progress: how far the run was.
     """
 
     step: int
     path: Path
+    progress: Progress
 
 
-def save_checkpoint(run: Path, step: int, model: Any, optimizer: Any, keep: int) -> Path:
-    """Write the state after `step` steps; then remove all but the newest `keep`."""
+def save_checkpoint(
+    run: Path, step: int, policy: PolicyModel, parts: Mapping[str, Any], progress: Progress, keep: int
+) -> Path:
+    """Write the state after `step` steps; then remove all but the newest `keep`.
+
+    Args:
+        run: the run folder.
+        step: steps done.
+        policy: whose weights are kept.
+        parts: optimisers and modules by name, each with a `state_dict`.
+        progress: how far the run is.
+        keep: how many checkpoints stay.
+    """
     import torch
 
     folder = run / FOLDER
@@ -44,14 +75,13 @@ def save_checkpoint(run: Path, step: int, model: Any, optimizer: Any, keep: int)
     target = folder / f"step-{step:05d}"
     working = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
     try:
-        # False: the library would ask the hub whether the vocabulary has grown
-        model.save_pretrained(str(working / "adapter"), save_embedding_layers=False)
-        (working / "adapter" / "README.md").unlink(missing_ok=True)
-        torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, working / "optimizer.pt")
+        policy.save(working)
+        state = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({"parts": state, "rng": torch.get_rng_state()}, working / _STATE)
         sums = {
             str(path.relative_to(working)): _checksum(path) for path in sorted(working.rglob("*")) if path.is_file()
         }
-        index = {"format": _FORMAT, "step": step, "files": sums}
+        index = {"format": _FORMAT, "step": step, "progress": asdict(progress), "files": sums}
         (working / _INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
         for path in working.rglob("*"):
             _flush(path)
@@ -90,33 +120,19 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
         raise CheckpointError(f"{error}; {advice}") from error
 
 
-def load_adapter(checkpoint: Checkpoint, model: Any) -> None:
-    """Put the adapter's weights into a model that has an adapter of the same form.
-
-    Raises:
-        CheckpointError: they do not fit.
-    """
-    from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    try:
-        weights = load_file(str(checkpoint.path / "adapter" / "adapter_model.safetensors"))
-        set_peft_model_state_dict(model, weights)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"the adapter of {checkpoint.path} cannot be loaded: {error}") from error
-
-
-def restore(checkpoint: Checkpoint, optimizer: Any) -> None:
-    """Put optimiser and random state back (see `load_adapter` for the weights).
+def restore(checkpoint: Checkpoint, policy: PolicyModel, parts: Mapping[str, Any]) -> None:
+    """Put weights, optimisers and random state back, so that training goes on as if it had not stopped.
 
     Raises:
         CheckpointError: the state does not fit.
     """
     import torch
 
+    policy.restore(checkpoint.path)
     try:
-        state = torch.load(checkpoint.path / "optimizer.pt", weights_only=True)
-        optimizer.load_state_dict(state["optimizer"])
+        state = torch.load(checkpoint.path / _STATE, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
         torch.set_rng_state(state["rng"])
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise CheckpointError(f"checkpoint {checkpoint.path} cannot be restored: {error}") from error
@@ -137,6 +153,7 @@ def _open(path: Path) -> Checkpoint:
     try:
         index = json.loads((path / _INDEX).read_text(encoding="utf-8"))
         step, sums, version = int(index["step"]), dict(index["files"]), index["format"]
+        progress = Progress(**index.get("progress", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"checkpoint {path.name} is corrupt: {_INDEX} cannot be read ({type(error).__name__})"
@@ -150,7 +167,7 @@ def _open(path: Path) -> Checkpoint:
             raise CheckpointError(f"checkpoint {path.name} is corrupt: {name} is missing") from error
         if actual != expected:
             raise CheckpointError(f"checkpoint {path.name} is corrupt: {name} does not agree with its checksum")
-    return Checkpoint(step, path)
+    return Checkpoint(step, path, progress)
 
 
 def _checksum(path: Path) -> int:

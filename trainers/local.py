@@ -1,7 +1,8 @@
-"""The local trainer: GRPO or GSPO with a LoRA adapter in one process, from the recipe to the comparison at the end.
+"""The local trainer: GRPO, GSPO or PPO in one process, from the recipe to the comparison at the end.
 
-Read `_train` from top to bottom; it is the algorithm. Documents are written, illustrated, judged and scored by `llmi_env.rollout`; the losses
-stand in `trainers.losses`; what is kept, and how a run goes on after a kill, in `trainers.run_folder` and `trainers.checkpoint`.
+Read `_train` and `_learn` from top to bottom; they are the algorithm. Documents are written, illustrated, judged and scored by
+`llmi_env.rollout`; the losses stand in `trainers.losses`. Beside them: the model (`policy_model`), PPO's value head (`value_head`), tensors and
+micro-batches (`batching`), which tasks a step takes (`writing`), what is kept and how a run goes on after a kill (`run_folder`, `checkpoint`).
 
 Axes: B documents of a step, M of a micro-batch, T tokens.
 """
@@ -10,48 +11,55 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmi_env.comparison import Evaluation, compare
-from llmi_env.errors import CheckpointError, TrainingError, require
-from llmi_env.ledger_export import to_arrays
-from llmi_env.models import calm_threads, load_model, resolve_policy
-from llmi_env.policies.base import Sampling
+from llmi_env.comparison import compare
+from llmi_env.errors import CheckpointError, ConfigError, TrainingError, require
+from llmi_env.models import calm_threads, resolve_policy, sees_pictures
 from llmi_env.policies.compute import compute
-from llmi_env.policies.transformers_policy import TransformersPolicy
 from llmi_env.rewards.hybrid import HybridReward
-from llmi_env.rollout import Rollout, RolloutBatch, run_rollouts
+from llmi_env.rollout import Rollout
 from llmi_env.store import write_episodes
 from llmi_env.task import Task
 from llmi_env.task_sets import load_tasks
 from llmi_env.world import connect
-from llmi_env.world.protocol import World
 from llmi_env.world_source import check_extras, tool_specs
-from trainers.checkpoint import Checkpoint, load_adapter, newest_checkpoint, restore, save_checkpoint
+from trainers.batching import Batch, micro_batches, minibatches
+from trainers.checkpoint import Checkpoint, Progress, newest_checkpoint, restore, save_checkpoint
 from trainers.display import Display
-from trainers.evaluation import interleaved, pick, summary
+from trainers.evaluation import pick, summary
+from trainers.failures import check_finite, memory_advice, out_of_memory
+from trainers.losses import (
+    aggregate,
+    explained_variance,
+    gae,
+    groups_that_differ,
+    grpo_advantages,
+    kl_penalty,
+    masked_mean,
+    policy_loss,
+)
+from trainers.policy_model import PolicyModel
 from trainers.protocol import TrainResult
 from trainers.recipe import Recipe
 from trainers.reference import Reference, divergence
 from trainers.run_folder import RunLog, prepare_folder, stored_evaluation
+from trainers.tally import Tally
+from trainers.value_head import Critic
+from trainers.writing import Writer, step_seed, tasks_from
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from torch import Tensor
-
-    from llmi_env.tokenizers import HFTokenizer
 
 _log = logging.getLogger(__name__)
-_UNSCORED_STEPS = 3  # steps in a row without one usable group, after which there is no point in going on
 
 
 class LocalTrainer:
-    """GRPO and GSPO with a LoRA adapter in this process; see `train`."""
+    """GRPO, GSPO and PPO in this process; see `train`."""
 
     recipe = Recipe
 
@@ -84,9 +92,12 @@ def _look_up(recipe: Recipe) -> _Named:
     require("peft", "training", "train")
     check_extras(recipe.env.services)
     resolve_policy(recipe.model)
+    if recipe.env.feedback == "image" and not sees_pictures(recipe.model):
+        raise ConfigError(f"env.feedback: the policy {recipe.model!r} sees no pictures; use 'none' or 'text'")
     tools = tool_specs(recipe.env.services)
+    reward = HybridReward.load(recipe.env.reward)
     return _Named(
-        HybridReward.load(recipe.env.reward),
+        reward,
         list(load_tasks(recipe.env.tasks).for_tools(tools)),
         pick(load_tasks(recipe.eval_tasks).for_tools(tools), recipe.eval_size, recipe.eval_seed),
     )
@@ -105,9 +116,9 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
         The result; `finished=False` when it was interrupted from the keyboard, after which `resume=True` goes on.
 
     Raises:
-        ConfigError: the folder holds a run and `resume` is false, or it holds one of another recipe.
+        ConfigError: the folder holds a run and `resume` is false, or it holds one of another recipe; or the policy does not fit the recipe.
         CheckpointError: the newest checkpoint is broken, or there is none to resume from.
-        TrainingError: the loss is not finite, or nothing can be scored.
+        TrainingError: the loss is not finite, nothing can be scored or learned from, or memory runs out.
     """
     calm_threads()  # before torch is imported, and before the World's process inherits the environment
     # What the recipe names is looked up before anything is written, so that a typing error leaves no folder behind.
@@ -124,19 +135,10 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
                 else "interrupted before the first step"
             )
             return TrainResult(run_dir, saved.step if saved else 0, finished=False)
-
-
-def _load(recipe: Recipe, checkpoint: Checkpoint | None) -> tuple[Any, Reference, HFTokenizer]:
-    """The policy, the one that it started from, and its tokenizer."""
-    model, tokenizer = load_model(recipe.model, trainable=True)
-    if not hasattr(model, "peft_config"):
-        from trainers.sft import add_lora
-
-        model = add_lora(model, recipe.lora_rank).eval()
-    reference = Reference(model, tokenizer.vocab_size)
-    if checkpoint is not None:
-        load_adapter(checkpoint, model)
-    return model, reference, tokenizer
+        except (RuntimeError, MemoryError) as error:
+            if out_of_memory(error):
+                raise memory_advice(recipe, error) from error
+            raise
 
 
 async def _train(
@@ -148,23 +150,27 @@ async def _train(
 ) -> TrainResult:
     import torch
 
-    from trainers.losses import groups_without_baseline, grpo_advantages
-
     # ------------------------------------------------------------------------------------------------ policy, world, tasks
     display.phase("loading the policy", 1)
     torch.manual_seed(recipe.seed)
-    reward, train_tasks, eval_tasks = named.reward, named.train_tasks, named.eval_tasks
-    model, reference, tokenizer = await compute(_load, recipe, checkpoint)
-    policy = TransformersPolicy(model, tokenizer)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]  # the adapter's
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    model = await compute(PolicyModel.load, recipe)
+    # Of an adapter the reference costs little and is logged in any case; of all weights it is a second copy.
+    reference = Reference(model) if model.is_adapter or recipe.kl_coefficient > 0 else None
+    optimizer = torch.optim.AdamW(model.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    critic = Critic(model.hidden_size, recipe, model.device) if recipe.algorithm == "ppo" else None
+    parts: dict[str, Any] = {"optimizer": optimizer}
+    if critic is not None:
+        parts |= {"value_head": critic.head, "value_optimizer": critic.optimizer}
+    progress, done = Progress(), 0
     if checkpoint is not None:
-        restore(checkpoint, optimizer)
-    done = checkpoint.step if checkpoint is not None else 0
+        restore(checkpoint, model, parts)
+        progress, done = checkpoint.progress, checkpoint.step
+    policy = model.sampler()
     world = connect(recipe.env.world, recipe.env.services)
+    writer = Writer(recipe, policy, world, named.reward, display)
     log = RunLog(run_dir, done, recipe.steps)
-    unscored_steps = 0
     try:
+        writer.check_room([*named.train_tasks, *named.eval_tasks], model.context)
         # ------------------------------------------------------------------------------------------------- before
         before = stored_evaluation(run_dir, "before", 0)
         if before is None:
@@ -173,92 +179,113 @@ async def _train(
                     f"{run_dir}/episodes/before.parquet is missing, so this run cannot be compared with its start; start another one"
                 )
             display.phase("before: writing", recipe.eval_size * recipe.eval_samples)
-            before = await _evaluate(recipe, policy, world, reward, eval_tasks, display)
+            before = await writer.evaluate(named.eval_tasks)
             write_episodes(run_dir, "before", before.rollouts, phase="before", step=0)
         log.write_once({"phase": "before", "step": 0, **summary(before.rollouts)})
         display.evaluation("before", summary(before.rollouts))
         if checkpoint is None:
-            save_checkpoint(run_dir, 0, model, optimizer, recipe.keep_checkpoints)
+            save_checkpoint(run_dir, 0, model, parts, progress, recipe.keep_checkpoints)
 
         for step in range(done + 1, recipe.steps + 1):
             # --------------------------------------------------------------------------------------------- write
             started = time.perf_counter()
-            tasks = _tasks_of_step(train_tasks, recipe, step)
             display.phase(f"step {step} of {recipe.steps}: writing", recipe.rollouts)
-            batch = await _write(
-                recipe, policy, world, reward, tasks, recipe.samples, step_seed(recipe.seed, step), display
-            )
+            written: list[Rollout] = []
+            differing: list[int] = []  # groups with a gradient
+            taken, batches = progress.tasks, []
+            for number in range(recipe.dynamic_sampling.max_batches if recipe.dynamic_sampling else 1):
+                tasks = tasks_from(named.train_tasks, recipe.seed, taken, recipe.tasks_per_step - len(differing))
+                first, seed = taken - progress.tasks, step_seed(recipe.seed, step, number)
+                batches.append(await writer.write(tasks, recipe.samples, seed, first))
+                taken += len(tasks)
+                written += batches[-1].rollouts
+                everything = Batch.of(written)
+                differing = groups_that_differ(everything.rewards_B, everything.groups_B, everything.scored_B)
+                if len(differing) == recipe.tasks_per_step:
+                    break
+            n_groups = taken - progress.tasks
 
-            # --------------------------------------------------------------------------------------------- advantages
-            rollouts = batch.rollouts
-            groups_B = torch.tensor([rollout.group for rollout in rollouts])
-            scored_B = torch.tensor([rollout.reward is not None for rollout in rollouts])
-            returns_B = torch.tensor([math.nan if rollout.reward is None else rollout.reward for rollout in rollouts])
-            advantages_B = grpo_advantages(returns_B, groups_B, scored_B, recipe.scale_advantages)
-            idle = groups_without_baseline(groups_B, scored_B)
-            unscored_steps = unscored_steps + 1 if idle == len(tasks) else 0
-            if unscored_steps >= _UNSCORED_STEPS:
+            # --------------------------------------------------------------------------------------------- what can be learned
+            needed = (
+                1 if recipe.algorithm == "ppo" else 2
+            )  # scores: a group is its own baseline, the value head is one for each document
+            counts_G = torch.bincount(everything.groups_B[everything.scored_B], minlength=n_groups)
+            without_baseline = int((counts_G < needed).sum())
+            progress = Progress(taken, progress.idle + 1 if without_baseline == n_groups else 0)
+            if progress.idle >= recipe.patience:
                 raise TrainingError(
-                    f"no group had two scores in {unscored_steps} steps: {_reasons(rollouts)}. "
+                    f"no group had {needed} score{'s' * (needed > 1)} in {progress.idle} steps: {_reasons(written)}. "
                     f"The run is saved up to step {step - 1}; mend the judges and go on with --resume"
                 )
+            if not everything.sampled_BT.any():
+                raise TrainingError(
+                    f"no document of step {step} holds a token that the policy sampled, so there is nothing to train: "
+                    f"prompts have up to {max(x.ledger.prompt_length for x in written)} tokens, the policy reads {model.context}"
+                )
+            # Dynamic sampling: groups without a gradient are counted and kept, and learned from only where there is no other.
+            chosen = differing if recipe.dynamic_sampling and differing else range(n_groups)
+            batch = Batch.of([rollout for rollout in written if rollout.group in chosen])
+
+            # --------------------------------------------------------------------------------------------- advantages
+            display.phase(f"step {step} of {recipe.steps}: learning", len(batch.rollouts) * recipe.epochs)
+            learning = time.perf_counter()
+            if reference is not None:
+                # For the log, one document of each group tells enough; a penalty needs them all.
+                compared = range(0, len(batch.rollouts), 1 if recipe.kl_coefficient > 0 else recipe.samples)
+                sampled = [i for i in compared if batch.sampled_BT[i].any()]
+                batch = replace(batch, reference_BT=await compute(reference.logprobs, batch, sampled, recipe))
+            foreseen: dict[str, float | None] = {}
+            if critic is None:
+                advantages_B = grpo_advantages(batch.rewards_B, batch.groups_B, batch.scored_B, recipe.scale_advantages)
+                batch = replace(batch, advantages_BT=advantages_B[:, None].expand_as(batch.mask_BT))
+            elif batch.mask_BT.sum() > 1:
+                values_BT = await compute(critic.look, model, batch)
+                advantages_BT, returns_BT = gae(batch.rewards_BT, values_BT, batch.mask_BT, recipe.gamma, recipe.lam)
+                batch = replace(batch, values_BT=values_BT, returns_BT=returns_BT, advantages_BT=advantages_BT)
+                explained = float(explained_variance(values_BT, returns_BT, batch.mask_BT))
+                foreseen = {
+                    "value": float(masked_mean(values_BT, batch.mask_BT)),
+                    "explained_variance": explained if explained == explained else None,
+                }
 
             # --------------------------------------------------------------------------------------------- learn
-            display.phase(f"step {step} of {recipe.steps}: learning", recipe.rollouts * recipe.epochs)
-            learning = time.perf_counter()
-            # For the log, one document of each group tells enough; a penalty needs them all.
-            compared = range(0, recipe.rollouts, 1 if recipe.kl_coefficient > 0 else recipe.samples)
-            under_reference = await compute(
-                reference.logprobs, model, [rollouts[i] for i in compared], recipe.micro_batch
-            )
-            reference_B = dict(zip(compared, under_reference, strict=True))
-            learned = await compute(
-                _learn,
-                recipe,
-                model,
-                tokenizer.vocab_size,
-                optimizer,
-                rollouts,
-                advantages_B,
-                reference_B,
-                step,
-                display,
-            )
+            learned = await compute(_learn, recipe, model, optimizer, critic, batch, run_dir, step, display)
             policy.refresh()
             updated = time.perf_counter()
 
             # --------------------------------------------------------------------------------------------- keep
+            tokens, seconds = sum(x.stats.tokens for x in batches), sum(x.stats.seconds for x in batches)
             metrics = {
                 "phase": "train",
                 "step": step,
-                **summary(rollouts),
-                "groups_without_baseline": idle,
-                "groups_without_difference": sum(
-                    bool((advantages_B[groups_B == group] == 0).all()) for group in groups_B.unique()
-                ),
-                "kl": divergence([rollouts[i] for i in compared], under_reference),
-                "entropy": -_mean_logprob(rollouts),
+                **summary(written),
+                "groups_without_baseline": without_baseline,
+                "groups_without_difference": n_groups - len(differing),
+                "batches": len(batches),
+                "kl": divergence(batch),
+                "entropy": -float(masked_mean(everything.logprobs_BT, everything.sampled_BT)),
+                **foreseen,
                 **learned,
-                "tokens": batch.stats.tokens,
-                "prompt_tokens": batch.stats.prompt_tokens,
-                "tokens_per_second": batch.stats.tokens / max(batch.stats.seconds, 1e-9),
+                "tokens": tokens,
+                "prompt_tokens": sum(x.stats.prompt_tokens for x in batches),
+                "tokens_per_second": tokens / max(seconds, 1e-9),
                 "seconds": {
-                    "sampling": batch.stats.seconds,
-                    "waiting": batch.stats.waited + batch.after,
+                    "sampling": seconds,
+                    "waiting": sum(x.stats.waited + x.after for x in batches),
                     "update": updated - learning,
                     "total": time.perf_counter() - started,
                 },
             }
-            write_episodes(run_dir, f"train-{step:05d}", rollouts, phase="train", step=step)
+            write_episodes(run_dir, f"train-{step:05d}", written, phase="train", step=step)
             log.write(metrics)
-            save_checkpoint(run_dir, step, model, optimizer, recipe.keep_checkpoints)
+            save_checkpoint(run_dir, step, model, parts, progress, recipe.keep_checkpoints)
             display.step(metrics)
 
         # ------------------------------------------------------------------------------------------------- after
         after = stored_evaluation(run_dir, "after", recipe.steps)
         if after is None:
             display.phase("after: writing", recipe.eval_size * recipe.eval_samples)
-            after = await _evaluate(recipe, policy, world, reward, eval_tasks, display)
+            after = await writer.evaluate(named.eval_tasks)
             write_episodes(run_dir, "after", after.rollouts, phase="after", step=recipe.steps)
         comparison = compare(before, after)
         log.write_once({"phase": "after", "step": recipe.steps, **summary(after.rollouts), **comparison.to_json()})
@@ -274,195 +301,86 @@ async def _train(
 
 def _learn(
     recipe: Recipe,
-    model: Any,
-    vocab_size: int,
+    model: PolicyModel,
     optimizer: Any,
-    rollouts: Sequence[Rollout],
-    advantages_B: Tensor,
-    reference_B: Mapping[int, Sequence[float]],
+    critic: Critic | None,
+    batch: Batch,
+    run_dir: Path,
     step: int,
     display: Display,
 ) -> dict[str, float | None]:
     """Optimiser steps on one batch; returns what is to be logged of them."""
     import torch
 
-    from trainers.forward import score_responses
-    from trainers.losses import aggregate, kl_penalty, policy_loss
-
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for group in optimizer.param_groups:
-        group["lr"] = recipe.lr * min(1.0, step / (recipe.lr_warmup + 1))
-    tally = _Tally()
-    for minibatch in _minibatches(rollouts, recipe):
-        minibatch = [
-            i for i in minibatch if rollouts[i].reward is not None
-        ]  # no score: neither gradient nor weight in the mean
+    lr = recipe.lr * min(1.0, step / (recipe.lr_warmup + 1))
+    for settings in optimizer.param_groups:
+        settings["lr"] = lr
+    frozen = critic is not None and step <= recipe.critic_warmup  # the value head learns alone
+    learnable = set(batch.learnable)
+    tally = Tally()
+    for members in minibatches(batch.groups_B.tolist(), recipe.minibatches, recipe.epochs):
+        # No score: neither gradient nor weight in the mean.
+        minibatch = [i for i in members if i in learnable]
         # Documents whose advantage is zero have no gradient: they count in the mean, but cost no computation.
-        active = [i for i in minibatch if float(advantages_B[i]) != 0 or recipe.kl_coefficient > 0]
-        per_token = recipe.aggregation == "token-mean"
-        of = sum(rollouts[i].ledger.n_policy for i in minibatch) if per_token else len(minibatch)
-        display.advance(len(minibatch) - len(active))
-        for start in range(0, len(active), recipe.micro_batch):
-            chosen = active[start : start + recipe.micro_batch]
-            ledgers = [rollouts[i].ledger for i in chosen]
-            scored = score_responses(
-                model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], vocab_size
-            )
-            arrays, device = to_arrays(ledgers), scored.logprobs_BT.device
-            mask_MT = torch.from_numpy(arrays.policy_mask_BT).to(device)  # true where the policy sampled the token
-            old_MT = torch.from_numpy(arrays.logprobs_BT).to(device)
-            reference_MT = torch.zeros_like(old_MT)
-            for row, i in enumerate(chosen):
-                if i in reference_B:
-                    reference_MT[row, : len(reference_B[i])] = torch.tensor(reference_B[i])
-            result = policy_loss(
-                "gspo" if recipe.algorithm == "gspo" else "vanilla",
-                scored.logprobs_BT,
-                old_MT,
-                advantages_B[chosen][:, None],
-                mask_MT,
-                clip_low=recipe.clip_low,
-                clip_high=recipe.clip_high,
-                dual_clip=recipe.dual_clip,
-                aggregation=recipe.aggregation,
-                of=of,
-                horizon=recipe.max_tokens,
-            )
-            loss = result.loss
-            if recipe.kl_coefficient > 0:
-                penalty_MT = kl_penalty(scored.logprobs_BT, reference_MT)
-                loss = loss + recipe.kl_coefficient * aggregate(
-                    penalty_MT, mask_MT, recipe.aggregation, of, recipe.max_tokens
+        active = [
+            i for i in minibatch if critic or recipe.kl_coefficient > 0 or bool((batch.advantages_BT[i] != 0).any())
+        ]
+        of = float(batch.mask_BT[minibatch].sum()) if recipe.aggregation == "token-mean" else len(minibatch)
+        display.advance(len(members) - len(active))
+        lengths = {i: len(batch.ledgers[i]) for i in active}
+        for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens):
+            part = batch.take(chosen, model.device)
+            with torch.set_grad_enabled(not frozen):
+                scored = model.score(part.ledgers)
+            tokens = int(part.mask_BT.sum())
+            if not frozen:
+                result = policy_loss(
+                    "gspo" if recipe.algorithm == "gspo" else "vanilla",
+                    scored.logprobs_BT,
+                    part.logprobs_BT,
+                    part.advantages_BT,
+                    part.mask_BT,
+                    clip_low=recipe.clip_low,
+                    clip_high=recipe.clip_high,
+                    dual_clip=recipe.dual_clip,
+                    aggregation=recipe.aggregation,
+                    of=of,
+                    horizon=recipe.max_tokens,
                 )
-            if not math.isfinite(loss.item()):
-                names = ", ".join(str(rollouts[i].task.id) for i in chosen)
-                raise TrainingError(
-                    f"the loss of step {step} is {loss.item()} (tasks {names}); the run is saved up to step {step - 1}. Try a smaller lr"
-                )
-            loss.backward()
-            tally.add(
-                int(mask_MT.sum()),
-                loss=loss.item(),
-                clip_fraction=result.clip_fraction.item(),
-                dual_clip_fraction=result.dual_clip_fraction.item(),
-                approx_kl=result.approx_kl.item(),
-            )
-            if not tally.grad_norms:  # nothing has moved yet: the trainer's logprobs must be the sampler's
-                error_MT = (scored.logprobs_BT.detach() - old_MT).abs()[mask_MT]
-                tally.logprob_error = max(tally.logprob_error, float(error_MT.max()))
+                loss = result.loss
+                if recipe.kl_coefficient > 0:
+                    penalty_MT = kl_penalty(scored.logprobs_BT, part.reference_BT)
+                    loss = loss + recipe.kl_coefficient * aggregate(
+                        penalty_MT, part.mask_BT, recipe.aggregation, of, recipe.max_tokens
+                    )
+                check_finite("loss", loss.item(), part.rollouts, run_dir, step)
+                loss.backward()
+                tally.add("loss", loss.item())
+                tally.mean("clip_fraction", float(result.clip_fraction), tokens)
+                tally.mean("dual_clip_fraction", float(result.dual_clip_fraction), tokens)
+                tally.mean("approx_kl", float(result.approx_kl), tokens)
+            if critic is not None:
+                value_loss, value_clip_fraction = critic.learn(scored.hidden_BTH, part, of)
+                check_finite("value loss", value_loss, part.rollouts, run_dir, step)
+                tally.add("value_loss", value_loss)
+                tally.mean("value_clip_fraction", value_clip_fraction, tokens)
+            if not tally.optimizer_steps:  # nothing has moved yet: the trainer's logprobs must be the sampler's
+                error_MT = (scored.logprobs_BT.detach() - part.logprobs_BT).abs()[part.mask_BT]
+                tally.most("logprob_error", float(error_MT.max()))
             display.advance(len(chosen))
-        if active:
-            tally.grad_norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)))
+        if active and not frozen:
+            norm = float(torch.nn.utils.clip_grad_norm_(model.parameters, recipe.grad_clip))
+            check_finite("gradient's norm", norm, [batch.rollouts[i] for i in active], run_dir, step)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-    if tally.logprob_error > 1e-2:
-        _log.warning(
-            "logprobs of sampler and trainer differ by %.2g; are temperature and top_p 1?", tally.logprob_error
-        )
-    return {**tally.results(), "lr": recipe.lr * min(1.0, step / (recipe.lr_warmup + 1))}
-
-
-def _minibatches(rollouts: Sequence[Rollout], recipe: Recipe) -> Iterator[list[int]]:
-    """Indices of rollouts, whole groups together; each epoch holds every rollout once."""
-    groups = sorted({rollout.group for rollout in rollouts})
-    for _ in range(recipe.epochs):
-        for part in range(recipe.minibatches):
-            members = set(groups[part :: recipe.minibatches])
-            yield [i for i, rollout in enumerate(rollouts) if rollout.group in members]
-
-
-class _Tally:
-    """Means over the tokens of a step."""
-
-    def __init__(self) -> None:
-        self._tokens = 0
-        self._sums: dict[str, float] = {}
-        self.grad_norms: list[float] = []
-        self.logprob_error = 0.0
-
-    def add(self, tokens: int, **values: float) -> None:
-        self._tokens += tokens
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * (1 if name == "loss" else tokens)
-
-    def results(self) -> dict[str, float | None]:
-        names = ("clip_fraction", "dual_clip_fraction", "approx_kl")
-        means = {name: self._sums.get(name, 0.0) / self._tokens if self._tokens else None for name in names}
-        return {
-            "loss": self._sums.get("loss"),
-            **means,
-            "grad_norm": max(self.grad_norms, default=None),
-            "optimizer_steps": float(len(self.grad_norms)),
-            "logprob_error": self.logprob_error if self.grad_norms else None,
-        }
-
-
-# -------------------------------------------------------------------------------------------------------------------- writing
-
-
-def step_seed(seed: int, step: int) -> int:
-    """Seed of the rollouts of one step: fixed by the recipe, so that a resumed run draws what an uninterrupted one would."""
-    return (seed << 20) + step
-
-
-def _tasks_of_step(tasks: Sequence[Task], recipe: Recipe, step: int) -> list[Task]:
-    """The tasks of a step (counted from 1): epoch after epoch, each in an order of its own."""
-    found: list[Task] = []
-    for place in range((step - 1) * recipe.tasks_per_step, step * recipe.tasks_per_step):
-        epoch, index = divmod(place, len(tasks))
-        found.append(interleaved(tasks, (recipe.seed << 16) + epoch)[index])
-    return found
-
-
-async def _write(
-    recipe: Recipe,
-    policy: TransformersPolicy,
-    world: World,
-    reward: HybridReward,
-    tasks: Sequence[Task],
-    samples: int,
-    seed: int,
-    display: Display,
-) -> RolloutBatch:
-    env = recipe.env
-    return await run_rollouts(
-        policy,
-        world,
-        reward,
-        tasks,
-        samples=samples,
-        seed=seed,
-        max_tokens=recipe.max_tokens,
-        sampling=Sampling(),
-        limits=env.limits.episode(),
-        tools=tool_specs(env.services),
-        prompt=env.prompt,
-        feedback="text" if env.feedback == "text" else "none",
-        on_done=lambda rollout: display.advance(),
-    )
-
-
-async def _evaluate(
-    recipe: Recipe,
-    policy: TransformersPolicy,
-    world: World,
-    reward: HybridReward,
-    tasks: Sequence[Task],
-    display: Display,
-) -> Evaluation:
-    batch = await _write(recipe, policy, world, reward, tasks, recipe.eval_samples, recipe.eval_seed, display)
-    return Evaluation(batch.rollouts)
-
-
-def _mean_logprob(rollouts: Sequence[Rollout]) -> float:
-    """Over all sampled tokens. Its negative is an unbiased estimate of the entropy, at no cost."""
-    sampled = [
-        logprob
-        for rollout in rollouts
-        for logprob, mine in zip(rollout.ledger.logprobs, rollout.ledger.policy_mask, strict=True)
-        if mine
-    ]
-    return sum(sampled) / len(sampled)
+            tally.most("grad_norm", norm)
+            tally.optimizer_steps += 1
+        if active and critic is not None:
+            tally.most("value_grad_norm", critic.step())
+    figures = tally.results()
+    if (figures["logprob_error"] or 0) > 1e-2:
+        _log.warning("logprobs of sampler and trainer differ by %.2g", figures["logprob_error"])
+    return {**figures, "lr": lr}
 
 
 def _reasons(rollouts: Sequence[Rollout]) -> str:

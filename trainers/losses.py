@@ -67,6 +67,19 @@ def groups_without_baseline(groups_B: Tensor | Sequence[int], scored_B: Tensor) 
     return sum(int((scored_B.bool() & (groups_B == group)).sum() < 2) for group in groups_B.unique())
 
 
+def groups_that_differ(returns_B: Tensor, groups_B: Tensor | Sequence[int], scored_B: Tensor) -> list[int]:
+    """Groups with two scores that are not the same: those that have a gradient. DAPO learns from no other (arXiv 2503.14476, eq. 11)."""
+    import torch
+
+    groups_B = torch.as_tensor(groups_B, device=scored_B.device)
+    found = []
+    for group in groups_B.unique().tolist():
+        scores = returns_B[(groups_B == group) & scored_B.bool()]
+        if len(scores) and scores.min() != scores.max():
+            found.append(int(group))
+    return found
+
+
 def gae(
     rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float, whiten: bool = True
 ) -> tuple[Tensor, Tensor]:
@@ -249,6 +262,13 @@ def value_loss(
     plain_BT, clipped_BT = (values_BT - returns_BT) ** 2, (near_BT - returns_BT) ** 2
     loss = 0.5 * aggregate(torch.maximum(plain_BT, clipped_BT), mask_BT, aggregation, of, horizon)
     return loss, masked_mean((clipped_BT > plain_BT).float(), mask_BT)
+
+
+def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Share of the returns' variance that the values foresaw: 1 is all, 0 no more than a constant would. NaN where returns do not vary."""
+    mask_BT = mask_BT.bool()
+    returns_N, errors_N = returns_BT[mask_BT], (returns_BT - values_BT)[mask_BT]
+    return 1 - errors_N.var(correction=0) / returns_N.var(correction=0)
 
 
 def kl_penalty(logprobs_BT: Tensor, reference_BT: Tensor, kind: KLKind = "k3") -> Tensor:

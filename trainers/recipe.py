@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,7 +22,7 @@ _MAY_GROW = ("steps",)  # what nothing before depends on, so that a run may be m
 _MAY_CHANGE = frozenset(
     {
         "allow_unscored", "env.world", "eval_every", "gpu_memory", "gradient_checkpointing", "keep_checkpoints", "loggers",
-        "logprob_micro_batch", "micro_batch", "offload", "patience", "save_every",
+        "logprob_micro_batch", "micro_batch", "micro_tokens", "offload", "patience", "save_every",
     }
 )  # fmt: skip
 
@@ -96,23 +96,34 @@ class BaseRecipe(BaseModel):
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
+class DynamicSampling(BaseModel):
+    """Groups whose documents all have the same reward teach nothing: further tasks are written in their place (DAPO, arXiv 2503.14476, 3.2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    max_batches: int = Field(default=3, ge=2)
+    """Batches that one step may write at most, the first one counted; then it learns from the groups that it has."""
+
+
 class Recipe(BaseRecipe):
-    """Options of the trainer `local`."""
+    """Options of the trainer `local`. What `verl` has, too, has the same name there."""
 
     trainer: Literal["local"] = "local"
     """Which trainer carries it out: `local` is one process."""
 
-    algorithm: Literal["grpo", "gspo"] = "grpo"
-    """`grpo` weighs each token by its own ratio, `gspo` a whole document by one."""
+    algorithm: Literal["grpo", "gspo", "ppo"] = "grpo"
+    """`grpo` weighs each token by its own ratio, `gspo` a whole document by one; `ppo` learns a value head besides."""
 
-    lora_rank: int = Field(default=16, ge=1)
-    """Rank of the adapter, where the starting policy brings none."""
+    lora_rank: int = Field(default=16, ge=0)
+    """Rank of the adapter, where the starting policy brings none; 0 trains all weights (an adapter that it brings is merged)."""
 
-    samples: int = Field(default=4, ge=2)
-    """Documents of each task: the group size. One alone has nothing to be compared with."""
+    lora_alpha: int = Field(default=32, ge=1)
+    """Scale of the adapter, as a multiple of 1 / rank."""
+
+    # ---------------------------------------------------------------------------------------------------------- optimisation
 
     lr_warmup: int = Field(default=0, ge=0)
-    """Optimiser steps over which the learning rate rises."""
+    """Steps over which the learning rate rises."""
 
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay of AdamW."""
@@ -126,17 +137,14 @@ class Recipe(BaseRecipe):
     minibatches: int = Field(default=1, ge=1)
     """Optimiser steps in one epoch; the groups of a step are shared out among them."""
 
-    micro_batch: int = Field(default=8, ge=1)
-    """Documents of one forward and backward pass; smaller needs less memory, the gradients are added up."""
-
     clip_low: float = Field(default=0.2, gt=0)
-    """How far a token's probability may fall, as a ratio, before its gradient is cut."""
+    """How far a token's probability (`gspo`: a document's mean) may fall, as a ratio, before its gradient is cut."""
 
     clip_high: float = Field(default=0.28, gt=0)
-    """How far it may rise."""
+    """How far it may rise; more than `clip_low` leaves room for what is rare (DAPO's clip-higher)."""
 
     dual_clip: float | None = Field(default=10.0, gt=1)
-    """Bound of the loss of tokens in bad documents, as a multiple of the advantage; none when null."""
+    """Bound of the loss of tokens in bad documents, as a multiple of the advantage; none when null. `gspo` has none."""
 
     aggregation: Aggregation = "token-mean"
     """How tokens are weighed against each other."""
@@ -145,7 +153,32 @@ class Recipe(BaseRecipe):
     """Divide advantages by the group's standard deviation (GRPO); without it Dr. GRPO."""
 
     kl_coefficient: float = Field(default=0.0, ge=0)
-    """Weight of the divergence from the starting policy in the loss; it is logged in any case."""
+    """Weight of the divergence from the starting policy in the loss. Where all weights are trained it needs a second copy of them."""
+
+    dynamic_sampling: DynamicSampling | None = None
+    """Write further tasks for groups without a difference, `{max_batches: 3}`; null takes a step's groups as they come."""
+
+    patience: int = Field(default=3, ge=1)
+    """Steps in a row without a usable group (two scores, one for `ppo`) after which the run stops."""
+
+    # ------------------------------------------------------------------------------------------------------------- ppo only
+
+    lr_critic: float = Field(default=1e-3, gt=0)
+    """Learning rate of the value head (`ppo`)."""
+
+    critic_warmup: int = Field(default=0, ge=0)
+    """Steps in which only the value head learns (`ppo`)."""
+
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    """Discount for each token (`ppo`)."""
+
+    lam: float = Field(default=1.0, ge=0, le=1)
+    """Lambda of generalised advantage estimation (`ppo`)."""
+
+    clip_value: float = Field(default=0.5, gt=0)
+    """How far a value may move from its old prediction (`ppo`)."""
+
+    # --------------------------------------------------------------------------------------------------- evaluation, hardware
 
     eval_samples: int = Field(default=1, ge=1)
     """Documents of each held-out task."""
@@ -153,20 +186,38 @@ class Recipe(BaseRecipe):
     eval_seed: int = Field(default=1234, ge=0)
     """Of the evaluation; before and after use the same."""
 
-    @field_validator("env")
-    @classmethod
-    def _trainable(cls, env: EnvConfig) -> EnvConfig:
-        if env.feedback == "image":
-            raise ConfigError("env.feedback: a text policy sees no pictures; use 'none' or 'text'")
-        return env
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the policy computes; `auto` takes a GPU where there is one."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` computes by autocast on a GPU; weights and optimiser stay in float32."""
+
+    micro_batch: int = Field(default=8, ge=1)
+    """Documents of one forward and backward pass; fewer need less memory, the gradients are added up."""
+
+    micro_tokens: int | None = Field(default=None, ge=1)
+    """Instead: tokens of one pass, prompts and padding counted. Documents of like length are put together, a longer one stands alone."""
+
+    gradient_checkpointing: bool = False
+    """Compute activations again rather than keep them: less memory, more time. Prompts are then no longer shared by a group."""
 
     @model_validator(mode="after")
-    def _groups_can_be_shared_out(self) -> Self:
-        if self.minibatches > self.tasks_per_step:
-            raise ConfigError(
-                f"minibatches={self.minibatches} cannot share out the {self.tasks_per_step} groups of a step"
-            )
+    def _consistent(self) -> Self:
+        for wrong in _contradictions(self):
+            raise ConfigError(wrong)
         return self
+
+
+def _contradictions(recipe: Recipe) -> Iterator[str]:
+    """What in a recipe cannot be together."""
+    if recipe.samples < 2 and recipe.algorithm != "ppo":
+        yield f"samples={recipe.samples}: {recipe.algorithm} compares documents of one task, so it needs two or more"
+    if recipe.minibatches > recipe.tasks_per_step:
+        yield f"minibatches={recipe.minibatches} cannot share out the {recipe.tasks_per_step} groups of a step"
+    if recipe.dynamic_sampling is not None and recipe.algorithm == "ppo":
+        yield "dynamic_sampling compares the documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
+    if recipe.dtype == "bfloat16" and recipe.device == "cpu":
+        yield "dtype=bfloat16 is for device=cuda; on a CPU it is no faster: take float32"
 
 
 def load_recipe(

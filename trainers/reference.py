@@ -1,7 +1,7 @@
 """The policy that training started from: what the trained one is compared with.
 
-It is the same model with the adapter's first weights, which are exchanged for a moment when they are needed: a second copy of the model
-would cost memory and give nothing.
+It is the same model with the trained weights as they were at first, which are exchanged for a moment when they are needed: of an adapter
+that costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,63 +9,55 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmi_env.rollout import Rollout
+from trainers.batching import Batch, micro_batches, padded
+from trainers.losses import kl_penalty, masked_mean
+from trainers.policy_model import PolicyModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trainers.recipe import Recipe
+
 
 class Reference:
-    """The trainable weights of a model as they are now.
+    """The trained weights of a model as they are now.
 
     Args:
-        model: the policy, before the first step.
-        vocab_size: of its tokenizer.
+        policy: the policy, before the first step.
     """
 
-    def __init__(self, model: Any, vocab_size: int) -> None:
-        self._vocab_size = vocab_size
-        self._weights = {name: parameter.detach().clone() for name, parameter in _trainable(model).items()}
+    def __init__(self, policy: PolicyModel) -> None:
+        self._policy = policy
+        self._weights = {name: parameter.detach().clone() for name, parameter in _trainable(policy.model).items()}
 
-    def logprobs(self, model: Any, rollouts: Sequence[Rollout], micro_batch: int) -> list[list[float]]:
-        """Logprobs of every response token of the rollouts; the model is left as it was."""
+    def logprobs(self, batch: Batch, rows: Sequence[int], recipe: Recipe) -> Tensor:
+        """(B, T) logprobs of some documents of a batch, NaN for the others; the model is left as it was."""
         import torch
 
-        from trainers.forward import score_responses
-
+        model, ledgers = self._policy.model, batch.ledgers
         trained = {name: parameter.data for name, parameter in _trainable(model).items()}
-        found: list[list[float]] = []
+        found: dict[int, list[float]] = {}
         try:
             _exchange(model, self._weights)
             with torch.no_grad():
-                for start in range(0, len(rollouts), micro_batch):
-                    ledgers = [rollout.ledger for rollout in rollouts[start : start + micro_batch]]
-                    scored = score_responses(
-                        model, [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers], self._vocab_size
-                    )
-                    for row, ledger in zip(scored.logprobs_BT, ledgers, strict=True):
-                        found.append(row[: len(ledger.response_ids)].tolist())
+                for chosen in micro_batches(
+                    {i: len(ledgers[i]) for i in rows}, recipe.micro_batch, recipe.micro_tokens
+                ):
+                    logprobs_MT = self._policy.score([ledgers[i] for i in chosen]).logprobs_BT.tolist()
+                    found |= {
+                        i: row[: len(ledgers[i].response_ids)] for i, row in zip(chosen, logprobs_MT, strict=True)
+                    }
         finally:
             _exchange(model, trained)
-        return found
+        return padded(found, batch.logprobs_BT)
 
 
-def divergence(rollouts: Sequence[Rollout], reference: Sequence[Sequence[float]]) -> float:
-    """Mean over sampled tokens of the k3 estimate of the sampling policy's divergence from the reference."""
-    import torch
-
-    from trainers.losses import kl_penalty
-
-    sampled: list[float] = []
-    other: list[float] = []
-    for rollout, logprobs in zip(rollouts, reference, strict=True):
-        ledger = rollout.ledger
-        begin = ledger.prompt_length
-        for mine, first, second in zip(ledger.policy_mask[begin:], ledger.logprobs[begin:], logprobs, strict=True):
-            if mine:
-                sampled.append(first)
-                other.append(second)
-    return float(kl_penalty(torch.tensor(sampled), torch.tensor(other)).mean())
+def divergence(batch: Batch) -> float | None:
+    """Mean over sampled tokens of the k3 estimate of the sampling policy's divergence from the reference; `None` where none was looked at."""
+    known_BT = batch.sampled_BT & ~batch.reference_BT.isnan()
+    if not known_BT.any():
+        return None
+    return float(masked_mean(kl_penalty(batch.logprobs_BT, batch.reference_BT), known_BT))
 
 
 def _trainable(model: Any) -> dict[str, Any]:

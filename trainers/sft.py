@@ -73,11 +73,16 @@ def batches(examples: Sequence[Example], size: int, seed: int) -> Iterator[list[
         order = order[size:]
 
 
-def add_lora(model: Any, rank: int = 16, alpha: int = 32) -> Any:
-    """The model with a fresh adapter on every linear layer but the output's."""
+def add_lora(model: Any, rank: int = 16, alpha: int = 32, exclude: str | None = None) -> Any:
+    """The model with a fresh adapter on every linear layer but the output's and those whose names match the pattern `exclude`."""
     peft = require("peft", "training an adapter", "train")
     config = peft.LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=exclude,
+        task_type="CAUSAL_LM",
     )
     return peft.get_peft_model(model, config)
 

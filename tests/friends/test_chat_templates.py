@@ -70,9 +70,9 @@ def test_a_template_may_write_a_turn_otherwise_than_it_was_sampled(bpe: Any) -> 
 
 
 def test_a_seeing_policy_is_shown_pictures_by_its_own_template(tmp_path: Path) -> None:
-    from trainers.verl.cpu.vision import Qwen2_5_VLProcessor
+    from llmi_env.policies.qwen_processor import Qwen2_5_VLProcessor
+    from llmi_env.policies.vision import Eyes
     from trainers.verl.tiny import make_tiny
-    from trainers.verl.vision import Eyes
 
     folder = make_tiny(tmp_path, kind="qwen2_5_vl", vocabulary=400)
     ours = Qwen2_5_VLProcessor.from_pretrained(str(folder))

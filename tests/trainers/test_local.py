@@ -138,7 +138,7 @@ def test_nothing_to_resume(tiny_recipe: Callable[..., Any], tmp_path: Path) -> N
 
 def test_a_broken_checkpoint_is_named_with_the_last_good_one(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
     train(tiny_recipe(steps=1), tmp_path / "run", console=quiet())
-    broken = tmp_path / "run" / "checkpoints" / "step-00001" / "optimizer.pt"
+    broken = tmp_path / "run" / "checkpoints" / "step-00001" / "state.pt"
     broken.write_bytes(broken.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"step-00001 is corrupt.*the last good one is step-00000"):
         train(tiny_recipe(steps=1), tmp_path / "run", resume=True)
@@ -157,16 +157,14 @@ def test_judges_that_are_down_stop_the_run_and_move_nothing(tiny_recipe: Callabl
 def test_documents_without_a_score_weigh_nothing(
     tiny_recipe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainers import losses
-
     weighed: list[float] = []
-    plain = losses.policy_loss
+    plain = local.policy_loss
 
     def recording(*arguments: Any, **options: Any) -> Any:
         weighed.append(options["of"])
         return plain(*arguments, **options)
 
-    monkeypatch.setattr(losses, "policy_loss", recording)
+    monkeypatch.setattr(local, "policy_loss", recording)
     recipe = tiny_recipe(judge={"failure_rate": 0.4}, steps=1, samples=6, micro_batch=12, kl_coefficient=0.1)
     train(recipe, tmp_path / "run", console=quiet())
     rollouts = [rollout for _, rollout in read_episodes(tmp_path / "run", "train-*")]

@@ -18,15 +18,17 @@ def test_the_quickstart_and_changes_to_it() -> None:
     [
         ("stps=3", "no option 'stps', did you mean 'steps'"),
         ("env.rewad=paper", "did you mean 'reward'"),
-        ("samples=1", "samples"),
+        ("samples=1", "grpo compares documents of one task"),
         ("minibatches=9", "cannot share out the 4 groups"),
         ("algorithm=ppo2", "algorithm"),
-        ("env.feedback=image", "sees no pictures"),
+        ("dynamic_sampling.max_batches=1", "max_batches"),
+        ("dtype=bfloat16 device=cpu", "for device=cuda"),
+        ("algorithm=ppo dynamic_sampling.max_batches=2", "leave it out"),
     ],
 )
 def test_what_does_not_fit_is_named(change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load_recipe("quickstart", [change])
+        load_recipe("quickstart", change.split())
 
 
 def test_an_unknown_recipe() -> None:

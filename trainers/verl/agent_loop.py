@@ -16,6 +16,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutp
 
 from llmi_env.calls import ToolSpec
 from llmi_env.ledger_export import to_verl
+from llmi_env.policies.vision import Eyes
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout, run_rollouts
@@ -28,7 +29,6 @@ from trainers.recipe import load_recipe
 from trainers.verl.episodes import Keeper, Kept
 from trainers.verl.recipe import VerlRecipe
 from trainers.verl.server_policy import SeeingServerPolicy, ServerPolicy
-from trainers.verl.vision import Eyes
 
 
 class LLMIAgentLoop(AgentLoopBase):

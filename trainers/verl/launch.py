@@ -24,6 +24,8 @@ from pydantic import BaseModel
 from llmi_env.comparison import Evaluation, compare
 from llmi_env.document import Document, Picture, Text
 from llmi_env.errors import CheckpointError, ConfigError, TrainingError, WorldError
+from llmi_env.judge_checks import check_judges, check_terms
+from llmi_env.policies.vision import Eyes
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout
 from llmi_env.store import FOLDER
@@ -32,7 +34,7 @@ from llmi_env.task_sets import load_tasks
 from llmi_env.tokenizers import HFTokenizer
 from llmi_env.world import connect
 from llmi_env.world.http import HttpWorld
-from llmi_env.world.protocol import Unscored
+from llmi_env.world.protocol import TellingWorld, Unscored
 from llmi_env.world_source import check_extras, tool_specs
 from trainers.display import Display
 from trainers.evaluation import interleaved, pick, summary
@@ -47,7 +49,6 @@ from trainers.verl.data import write_rows
 from trainers.verl.plugin import check_version
 from trainers.verl.process import VerlProcess
 from trainers.verl.recipe import VerlRecipe, check, command, environment
-from trainers.verl.vision import Eyes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,8 +65,9 @@ class VerlTrainer:
         """The command that a run would start, with its environment; nothing is made.
 
         Raises:
-            ConfigError: where verl is installed: an option that it does not know.
+            ConfigError: an option of a judge or a term of the reward that cannot be; where verl is installed, an option unknown to it.
         """
+        check_judges(recipe.env.world, recipe.env.services.judges, HybridReward.load(recipe.env.reward))
         run_dir = run_dir.resolve()
         model = _model_name(recipe, run_dir)
         check(recipe, run_dir, model)
@@ -236,6 +238,7 @@ def _with_advice(error: TrainingError | OSError, run_dir: Path) -> TrainingError
 async def _check_world(recipe: VerlRecipe) -> None:
     """Ask for the tools and have one small document judged, so that what is down or missing is told before anything starts."""
     reward = HybridReward.load(recipe.env.reward)
+    check_judges(recipe.env.world, recipe.env.services.judges, reward)
     host = urlsplit(recipe.env.world).hostname
     if recipe.nodes > 1 and (host in ("localhost", "127.0.0.1", "::1") or recipe.env.world.startswith("unix:")):
         raise ConfigError(
@@ -251,17 +254,19 @@ async def _check_world(recipe: VerlRecipe) -> None:
                     f"the World at {recipe.env.world} has no {', '.join(lacking)}, which the recipe's prompt offers (it has "
                     f"{', '.join(there)}): serve the recipe's own environment with `llmi serve`, or change env.services.tools"
                 )
+        if reward.judged_terms:
+            assert isinstance(world, TellingWorld)  # all that have a name are
+            check_terms(reward, await world.terms())
         if recipe.allow_unscored or not reward.judged_terms:
             return
         judgments = await world.judge(Document((Text("Owls hunt at night."),)), Task("Say when owls hunt."))
     finally:
         await world.aclose()
     for term in reward.judged_terms:
-        judgment = judgments.get(term)
-        if judgment is None or isinstance(judgment, Unscored):
-            reason = "no judge scores it" if judgment is None else judgment.reason
+        judgment = judgments.get(term, Unscored("it was left out"))
+        if isinstance(judgment, Unscored):
             raise WorldError(
-                f"the judges do not answer: {term}: {reason}. Start or mend them; --allow-unscored begins nevertheless, and "
+                f"the judges do not answer: {term}: {judgment.reason}. Start or mend them; --allow-unscored begins nevertheless, and "
                 "documents without a score are left out"
             )
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from llmi_env.document import Picture
 from llmi_env.errors import WorldError
 from llmi_env.policies.base import Row, Sampling, SeenPrompt, WriteStats
+from llmi_env.policies.vision import Eyes
 from llmi_env.tokenizers import Tokenizer
-from trainers.verl.vision import Eyes
 
 STOPS = ("</imgen>", "</tool_call>")
 """Where a request ends when the policy is shown its results."""

@@ -13,6 +13,7 @@ from llmi_env.errors import ConfigError
 from llmi_env.ledger import Owner
 from llmi_env.ledger_export import to_verl
 from llmi_env.policies.scripted import ScriptedPolicy
+from llmi_env.policies.vision import Eyes
 from llmi_env.prompting import messages
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout, run_rollouts
@@ -22,7 +23,6 @@ from llmi_env.tokenizers import HFTokenizer
 from llmi_env.world.in_process import InProcessWorld
 from tests.verl.test_server_policy import SEARCH, ScriptedServer
 from trainers.verl.server_policy import SeeingServerPolicy
-from trainers.verl.vision import Eyes
 
 pytest.importorskip("transformers", reason="transformers is not installed: pip install 'llmi-env[train]'")
 
@@ -34,7 +34,7 @@ EDIT = Task(
 
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> Eyes:
-    from trainers.verl.cpu.vision import Qwen2_5_VLProcessor
+    from llmi_env.policies.qwen_processor import Qwen2_5_VLProcessor
     from trainers.verl.tiny import make_tiny
 
     folder = make_tiny(tmp_path_factory.mktemp("qwen"), kind="qwen2_5_vl", vocabulary=400)

@@ -7,11 +7,16 @@ tokenizer's work: ids are put together from parts, and no part is tokenised twic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from llmi_env.document import Picture
-from llmi_env.errors import ConfigError
+from llmi_env.errors import ConfigError, require
+from llmi_env.hub import from_hub
 from llmi_env.policies.base import SeenPrompt
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+"""Model types that `Eyes.load` takes: a feature is one token, and its position has three axes."""
 
 
 class Eyes:
@@ -30,6 +35,47 @@ class Eyes:
         """Id that stands for one feature of a picture; the policy must never sample it."""
         self._enclosed = self._frame(token)
         self._known: dict[str, list[int]] = {}
+
+    @classmethod
+    def load(cls, base: str) -> Eyes:
+        """The eyes of a model that is sampled and trained in this process.
+
+        Args:
+            base: its folder or hub name.
+
+        Raises:
+            ConfigError: a family other than Qwen2-VL and Qwen2.5-VL, whose positions and features `SeeingEngine` knows; or no processor.
+            MissingExtra: `transformers` is not installed.
+        """
+        transformers = require("transformers", "a policy that sees pictures", "offline")
+        from llmi_env.policies.qwen_processor import Qwen2_5_VLProcessor
+
+        try:
+            config = from_hub(lambda local: transformers.AutoConfig.from_pretrained(base, local_files_only=local), base)
+            if config.model_type not in FAMILIES:
+                raise ConfigError(
+                    f"{base} is a {config.model_type}: pictures can be shown to {' and '.join(FAMILIES)} here; take verl for other families"
+                )
+            return cls(from_hub(lambda local: Qwen2_5_VLProcessor.from_pretrained(base, local_files_only=local), base))
+        except (OSError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"the picture processor of {base} cannot be loaded: {error}") from error
+
+    @property
+    def hidden_ids(self) -> list[int]:
+        """Ids that the policy must never sample: placeholders of pictures and videos, which would have no features."""
+        tokens = (getattr(self._processor, name, None) for name in ("image_token", "video_token"))
+        return [int(self._processor.tokenizer.convert_tokens_to_ids(token)) for token in tokens if token]
+
+    def inputs(self, pictures: Sequence[Picture]) -> dict[str, Any]:
+        """What the model computes features of: `pixel_values` and `image_grid_thw` (one row for each picture)."""
+        images = [picture.image.convert("RGB") for picture in pictures]
+        return dict(self._processor.image_processor(images=images, return_tensors="pt"))
+
+    def save(self, folder: Path) -> None:
+        """Write the processor, so that the folder of a model is whole."""
+        self._processor.save_pretrained(str(folder))
 
     def _frame(self, token: str) -> str:
         """A picture as the chat template writes it, with the special tokens around it."""

@@ -1,0 +1,68 @@
+"""Logprobs of responses, each sequence read whole: where nothing can be shared.
+
+`trainers.forward` reads the prompt of a group once and puts responses on top of its cache. Two things do not go with a cache: gradient
+checkpointing, which computes layers a second time, and pictures, whose features stand in the prompt or between the policy's own tokens.
+
+Axes: B sequences, S tokens of prompt and response, T response tokens (both padded on the right), N response tokens of all, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmi_env.policies.engines import model_parts
+from trainers.forward import Scored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmi_env.ledger import Ledger
+    from llmi_env.policies.vision import Eyes
+
+
+def score_whole(model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Eyes | None = None) -> Scored:
+    """Logprobs of what follows the prompts, as `trainers.forward.score_responses` gives them.
+
+    Args:
+        model: a causal language model of `transformers`, or with eyes a vision-language model, with or without a LoRA adapter.
+        ledgers: with at least one token after the prompt each; pictures are read off them.
+        vocab_size: ids from here on cannot be drawn.
+        eyes: the model's processor. Placeholders cannot be drawn either; where they stand in a response, their logprob is given as 0.
+    """
+    import torch
+
+    body, head = model_parts(model)
+    device = head.weight.device
+    ids_BS = torch.nn.utils.rnn.pad_sequence([torch.tensor(x.ids) for x in ledgers], batch_first=True).to(device)
+    lengths_B = torch.tensor([len(x) for x in ledgers], device=device)
+    begins_B = torch.tensor([x.prompt_length for x in ledgers], device=device)
+    mask_BS = torch.arange(ids_BS.shape[1], device=device) < lengths_B[:, None]
+    more = {} if eyes is None else _pictures(ledgers, ids_BS, eyes)
+    hidden_BSH = body(input_ids=ids_BS, attention_mask=mask_BS.long(), use_cache=False, **more).last_hidden_state
+
+    places_BT = begins_B[:, None] + torch.arange(int((lengths_B - begins_B).max()), device=device)
+    padding_mask_BT = places_BT < lengths_B[:, None]
+    places_BT = places_BT.clamp(max=ids_BS.shape[1] - 1)
+    # The state that predicts token t stands one place before it.
+    before_BTH = hidden_BSH[torch.arange(len(ledgers), device=device)[:, None], places_BT - 1]
+    logits_NV = head(before_BTH[padding_mask_BT])[:, :vocab_size].float()
+    chosen_N = ids_BS.gather(1, places_BT)[padding_mask_BT]
+    hidden = torch.tensor([] if eyes is None else eyes.hidden_ids, dtype=torch.long, device=device)
+    if eyes is not None:
+        logits_NV = logits_NV.index_fill(1, hidden[hidden < vocab_size], float("-inf"))
+    logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
+    logprobs_N = logprobs_N.masked_fill(
+        torch.isin(chosen_N, hidden), 0.0
+    )  # not infinite: that would make NaN of its gradient
+    zeros_BT = torch.zeros(padding_mask_BT.shape, device=device)
+    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT, before_BTH)
+
+
+def _pictures(ledgers: Sequence[Ledger], ids_BS: Tensor, eyes: Eyes) -> dict[str, Any]:
+    """Pixels of all pictures, ledger by ledger in the order of their placeholders, and which tokens are placeholders."""
+    pictures = [picture for ledger in ledgers for _, _, picture in ledger.pictures]
+    if not pictures:
+        return {}
+    inputs = {name: tensor.to(ids_BS.device) for name, tensor in eyes.inputs(pictures).items()}
+    return {**inputs, "mm_token_type_ids": (ids_BS == eyes.placeholder).int()}

@@ -1,0 +1,185 @@
+"""The model that is trained: loaded, adapted, scored, written down and read back.
+
+Either a LoRA adapter is trained on frozen weights, or all weights (`lora_rank: 0`). A checkpoint holds the adapter as `adapter/`, or the whole
+model as `model/` with tokenizer and processor; both are what `llmi_env.models.resolve_policy` reads.
+
+On a GPU everything computes there, in float32 or by autocast in bfloat16; sampler and trainer through the same modules, so that their
+logprobs agree as far as the precision goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmi_env.errors import CheckpointError, ConfigError
+from llmi_env.models import load_model, resolve_policy, sees_pictures
+from llmi_env.policies.engines import model_parts
+from llmi_env.policies.seeing_policy import SeeingTransformersPolicy
+from llmi_env.policies.transformers_policy import TransformersPolicy
+from llmi_env.policies.vision import Eyes
+from llmi_env.tokenizers import HFTokenizer
+from trainers.forward import Scored, score_responses
+from trainers.forward_whole import score_whole
+from trainers.sft import add_lora
+
+if TYPE_CHECKING:
+    from llmi_env.ledger import Ledger
+    from trainers.recipe import Recipe
+
+
+class PolicyModel:
+    """A model with what belongs to it.
+
+    Args:
+        model: on its device, with the parameters that are trained requiring gradients.
+        tokenizer: its tokenizer.
+        eyes: its processor, where it sees pictures.
+        gradient_checkpointing: compute activations again rather than keep them.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: HFTokenizer, eyes: Eyes | None = None, gradient_checkpointing: bool = False
+    ) -> None:
+        self.model, self.tokenizer, self.eyes = model, tokenizer, eyes
+        self._checkpointing = gradient_checkpointing
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    @classmethod
+    def load(cls, recipe: Recipe) -> PolicyModel:
+        """The policy that a recipe starts from, ready to be trained; what is random in a new adapter comes from torch's generator.
+
+        Raises:
+            ConfigError, AssetError: it cannot be loaded, or the device is not there.
+        """
+        device = find_device(recipe.device)
+        model, tokenizer = load_model(recipe.model, trainable=True)
+        eyes = Eyes.load(resolve_policy(recipe.model).base) if sees_pictures(recipe.model) else None
+        adapted = hasattr(model, "peft_config")
+        if recipe.lora_rank == 0:
+            model = model.merge_and_unload() if adapted else model
+            model.requires_grad_(True)
+        elif not adapted:
+            # Of a model that sees, the adapter changes how it writes: features of pictures stay what they are.
+            model = add_lora(
+                model, recipe.lora_rank, recipe.lora_alpha, exclude=None if eyes is None else r".*visual.*"
+            )
+        model = model.to(device).eval()  # no dropout: the trainer's logprobs are to be the sampler's
+        if recipe.dtype == "bfloat16":
+            if device == "cpu":
+                raise ConfigError("dtype=bfloat16 is for a GPU, and there is none: take dtype=float32")
+            compute_in_bfloat16(model, device)
+        return cls(model, tokenizer, eyes, recipe.gradient_checkpointing)
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether an adapter is trained, and not all weights."""
+        return hasattr(self.model, "peft_config")
+
+    @property
+    def parameters(self) -> list[Any]:
+        """What is trained."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    @property
+    def device(self) -> Any:
+        """Where it computes."""
+        return model_parts(self.model)[1].weight.device
+
+    @property
+    def hidden_size(self) -> int:
+        """Size of its last hidden state."""
+        return int(model_parts(self.model)[1].weight.shape[1])
+
+    @property
+    def context(self) -> int:
+        """Tokens that it can read."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+    def sampler(self) -> TransformersPolicy:
+        """The policy that rollouts sample from; call its `refresh` after each optimiser step."""
+        if self.eyes is not None:
+            return SeeingTransformersPolicy(self.model, self.tokenizer, self.eyes)
+        return TransformersPolicy(self.model, self.tokenizer)
+
+    def score(self, ledgers: Sequence[Ledger]) -> Scored:
+        """Logprobs of everything after the prompts, with gradient unless torch was told otherwise."""
+        if self.eyes is None and not self._checkpointing:
+            prompts, responses = [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers]
+            return score_responses(self.model, prompts, responses, self.tokenizer.vocab_size)
+        with self._recomputing():
+            return score_whole(self.model, ledgers, self.tokenizer.vocab_size, self.eyes)
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter as `folder/adapter`, or the whole model as `folder/model`."""
+        if self.is_adapter:
+            # False: the library would ask the hub whether the vocabulary has grown
+            self.model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
+            (folder / "adapter" / "README.md").unlink(missing_ok=True)
+            return
+        self.model.save_pretrained(str(folder / "model"))
+        self.tokenizer.hf.save_pretrained(str(folder / "model"))
+        if self.eyes is not None:
+            self.eyes.save(folder / "model")
+
+    def restore(self, folder: Path) -> None:
+        """Take the weights that `save` wrote there.
+
+        Raises:
+            CheckpointError: they do not fit.
+        """
+        import torch
+
+        try:
+            if self.is_adapter:
+                from peft import set_peft_model_state_dict
+                from safetensors.torch import load_file
+
+                set_peft_model_state_dict(self.model, load_file(str(folder / "adapter" / "adapter_model.safetensors")))
+                return
+            saved = dict(load_model(folder / "model")[0].named_parameters())
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    parameter.copy_(saved[name])
+        except (OSError, RuntimeError, KeyError, ConfigError) as error:
+            raise CheckpointError(f"the weights of {folder} cannot be loaded: {error}") from error
+
+    @contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """Let the layers compute again what they do not keep; outside of this they fill the sampler's cache, which cannot be done twice."""
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        layers = [x for x in self.model.modules() if isinstance(x, GradientCheckpointingLayer)]
+        # The flag of the layer alone: dropout in its parts stays off.
+        for layer in layers if self._checkpointing else ():
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
+
+
+def find_device(name: str) -> str:
+    """The device that an option names.
+
+    Raises:
+        ConfigError: a GPU that is not there.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError("device=cuda, and torch finds no GPU: take device=cpu, or a build of torch for CUDA")
+    return "cuda" if available and name != "cpu" else "cpu"
+
+
+def compute_in_bfloat16(model: Any, device: str) -> None:
+    """Run body and head of a model under autocast, whoever calls them and in whichever thread."""
+    import torch
+
+    for part in model_parts(model):
+        part.forward = torch.autocast(device, torch.bfloat16)(part.forward)
