@@ -76,6 +76,23 @@ class Registry:
             raise ConfigError(f"{self.what} {name!r} is a {type(found).__name__}; a class or function is needed")
         return found  # type: ignore[no-any-return]
 
+    def bind(self, name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        """Raise `ConfigError` where `factory`, which `name` stands for, does not take `options` as keywords."""
+        try:
+            signature = inspect.signature(factory)
+        except ValueError:  # written in C: calling it will tell
+            return
+        try:
+            signature.bind(**options)
+        except TypeError as error:
+            parameters = signature.parameters.values()
+            taken = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+            unknown = [str(option) for option in options if option not in taken]
+            if unknown and len(taken) == len(parameters):
+                hint = did_you_mean(unknown[0], taken)
+                raise ConfigError(f"{self.what} {name!r}: there is no option {unknown[0]!r}{hint}") from None
+            raise ConfigError(f"{self.what} {name!r}: {error}. Its options: {', '.join(taken) or 'none'}") from error
+
     def make(self, name: str, options: Mapping[str, Any]) -> Any:
         """Call what `name` stands for with `options` as keywords.
 
@@ -83,9 +100,5 @@ class Registry:
             ConfigError: nothing of that name, or an option that it does not take.
         """
         factory = self.find(name)
-        try:
-            inspect.signature(factory).bind(**options)
-        except TypeError as error:
-            taken = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is not p.VAR_KEYWORD]
-            raise ConfigError(f"{self.what} {name!r}: {error}. Its options: {', '.join(taken) or 'none'}") from error
+        self.bind(name, factory, options)
         return factory(**options)

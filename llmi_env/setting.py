@@ -14,6 +14,7 @@ from llmi_env.actions import Actions, CallActions, TextActions, TokenActions
 from llmi_env.calls import ToolSpec
 from llmi_env.config import EnvConfig, load_config
 from llmi_env.errors import ConfigError
+from llmi_env.judge_checks import check_judges
 from llmi_env.judges.base import Judge
 from llmi_env.observing import INPUT_PICTURES, observation_space
 from llmi_env.rewards import HybridReward, RewardTerm
@@ -96,17 +97,10 @@ class Setting:
         # Specs alone say what a World elsewhere has, and take the place of what the configuration says.
         at_hand = {**specs, **{name: tool.spec for name, tool in objects.items()}} if specs else source.tools
         scorer = reward if isinstance(reward, HybridReward) else HybridReward.load(resolved.reward)
-        if (
-            isinstance(where, str)
-            and "://" not in where
-            and not judges
-            and not resolved.services.judges
-            and scorer.judged_terms
-        ):
-            raise ConfigError(
-                f"reward {scorer.name!r} needs judges ({', '.join(scorer.judged_terms)}), and none is configured: take reward='rules', "
-                "config='offline', or give judges=[...]; no document would have a score"
-            )
+        if judges:
+            check_judges("in_process", judges, scorer)
+        elif isinstance(where, str):
+            check_judges(where, resolved.services.judges, scorer)
         named = resolved.tasks if tasks is None or isinstance(tasks, str | Path) else tasks
         return cls(
             resolved,

@@ -35,9 +35,10 @@ from llmi_env.errors import (
     did_you_mean,
 )
 from llmi_env.judges.base import Judge
+from llmi_env.judges.making import made_judge
 from llmi_env.task import Task
 from llmi_env.tools.base import ToolContext, ToolSpec
-from llmi_env.world.config import JUDGES, WorldConfig
+from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
@@ -213,7 +214,7 @@ class FlakyJudge:
             raise ConfigError(f"flaky judge: no mode {mode!r}{did_you_mean(str(mode), known)}")
         if not 0 <= failure_rate <= 1:
             raise ConfigError(f"flaky judge: failure_rate lies in 0..1, not {failure_rate!r}")
-        self._judge = _judge(judge)
+        self._judge = made_judge(judge)
         self._modes: tuple[Misbehaviour, ...] = get_args(Misbehaviour) if mode == "mixed" else (mode,)
         self.failure_rate, self.seed, self.lasting = failure_rate, seed, lasting
         self.concurrency = concurrency or getattr(self._judge, "concurrency", None)
@@ -270,15 +271,6 @@ def _rubbish(honest: Judgments, dice: random.Random) -> object:
             "A wonderful document, 5 of 5!",
         )
     )
-
-
-def _judge(given: str | Mapping[str, Any] | Judge) -> Judge:
-    if not isinstance(given, str | Mapping):
-        return given
-    entry = given if isinstance(given, str) else dict(given)
-    ((use, options),) = WorldConfig.parse({"tools": {}, "judges": [entry]}).judge_uses()
-    made: Judge = JUDGES.make(use, options)
-    return made
 
 
 def _content(document: Document, task: Task) -> list[object]:

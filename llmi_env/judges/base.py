@@ -17,6 +17,8 @@ class Judge(Protocol):
 
     - `fingerprint: str`, everything of it that can move a score (model, version of the prompt, sampling, limits): its scores are then kept on
       disk (`WorldConfig.judge_cache`) and given again for the same document, task and fingerprint, and files of judgments name it;
+    - `check_options(**options) -> tuple[str, ...] | None`, of classes that ship: the terms that a judge of these options scores, or the
+      `ConfigError` that making it would raise, without anything being loaded;
     - `members: Sequence[Judge]`, the judges that it asks: their fingerprints are part of what it is;
     - `concurrency: int`, how many documents it takes at the same time, in place of `WorldConfig.judge_concurrency`;
     - `prepare() -> None`, which loads its models: called once in a thread before its first document, and not counted against the deadline.

@@ -87,6 +87,11 @@ class OpenAIJudge:
         self._chat = Chat(self.options)
         self._form: str | None = None if self.options.structured == "auto" else self.options.structured
 
+    @staticmethod
+    def check_options(**options: Any) -> tuple[str, ...]:
+        """The terms that a judge of these options scores; raises as making it does, but needs neither the package nor a key."""
+        return JudgeOptions.parse(options).terms
+
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms that it scores."""

@@ -20,11 +20,12 @@ from statistics import fmean, median
 from typing import Any
 
 from llmi_env.document import Document
-from llmi_env.errors import ConfigError, LLMIError, MissingExtra, did_you_mean
+from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.base import Judge
 from llmi_env.judges.cache import JudgmentCache
+from llmi_env.judges.making import Entry, declared_terms, made_judge
 from llmi_env.task import Task
-from llmi_env.world.config import JUDGES, WorldConfig
+from llmi_env.world.config import WorldConfig
 from llmi_env.world.guard import guarded, within
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 
@@ -43,36 +44,41 @@ class PanelJudge:
 
     Raises:
         ConfigError: an option, member or quorum that cannot be.
-        MissingExtra, AssetError: a member cannot be made.
+        MissingExtra, AssetError, WorldError: a member cannot be made.
     """
 
     def __init__(
         self,
-        judges: Sequence[str | Mapping[str, Any] | Judge],
+        judges: Sequence[Entry],
         combine: str = "mean",
         quorum: int | None = None,
         deadline: float = 90.0,
     ) -> None:
-        if combine not in _COMBINE:
-            raise ConfigError(f"panel: no way to combine {combine!r}{did_you_mean(combine, _COMBINE)}")
-        if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
-            raise ConfigError(f"panel: `deadline` is a number of seconds above 0, not {deadline!r}")
-        if isinstance(judges, str) or not isinstance(judges, Sequence) or not judges:
-            raise ConfigError(f"panel: `judges` is a list of at least one judge, not {judges!r}")
-        self.members = tuple(_made(entry) for entry in judges)
+        _check(judges, combine, deadline)
+        self.members = tuple(map(made_judge, judges))
         """Those that are asked."""
         self._combine, self._quorum, self._deadline = combine, quorum, float(deadline)
         prints = [str(print_) for member in self.members if (print_ := getattr(member, "fingerprint", ""))]
         if twice := {print_ for print_ in prints if prints.count(print_) > 1}:
             raise ConfigError(f"panel: the same judge twice is one vote, not two: {', '.join(twice)}")
         self._terms = tuple(dict.fromkeys(term for member in self.members for term in member.terms))
-        for term in self._terms:
-            voters = sum(term in member.terms for member in self.members)
-            if quorum is not None and (isinstance(quorum, bool) or not 1 <= quorum <= voters):
-                raise ConfigError(f"panel: `quorum` lies in 1..{voters}, the judges that score {term}, not {quorum!r}")
+        _check_quorum(quorum, [member.terms for member in self.members])
         self._cache = JudgmentCache(None)
         self._turns: dict[int, asyncio.Semaphore] = {}
         self._loop: object = None
+
+    @staticmethod
+    def check_options(
+        judges: Sequence[Entry], combine: str = "mean", quorum: int | None = None, deadline: float = 90.0
+    ) -> tuple[str, ...] | None:
+        """The terms that a panel of these options scores, where all members' are known; raises as making it does, but makes nothing."""
+        _check(judges, combine, deadline)
+        told = [declared_terms(entry) for entry in judges]
+        terms = [known for known in told if known is not None]
+        if len(terms) < len(told):
+            return None
+        _check_quorum(quorum, terms)
+        return tuple(dict.fromkeys(term for known in terms for term in known))
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -151,21 +157,22 @@ class PanelJudge:
         )
 
 
-def _made(entry: str | Mapping[str, Any] | Judge) -> Judge:
-    if not isinstance(entry, str | Mapping):
-        judge: object = entry
-    else:
-        plain = entry if isinstance(entry, str) else dict(entry)
-        ((use, options),) = WorldConfig.parse({"tools": {}, "judges": [plain]}).judge_uses()
-        try:
-            judge = JUDGES.make(use, options)
-        except LLMIError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"panel: judge {use!r} cannot be made: {type(error).__name__}: {error}") from error
-    if not isinstance(judge, Judge):
-        raise ConfigError(f"panel: {type(judge).__name__} is not a judge")
-    return judge
+def _check(judges: object, combine: object, deadline: object) -> None:
+    if combine not in _COMBINE:
+        raise ConfigError(f"panel: no way to combine {combine!r}{did_you_mean(str(combine), _COMBINE)}")
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+        raise ConfigError(f"panel: `deadline` is a number of seconds above 0, not {deadline!r}")
+    if isinstance(judges, str) or not isinstance(judges, Sequence) or not judges:
+        raise ConfigError(f"panel: `judges` is a list of at least one judge, not {judges!r}")
+
+
+def _check_quorum(quorum: object, terms: Sequence[Sequence[str]]) -> None:
+    for term in dict.fromkeys(term for told in terms for term in told):
+        voters = sum(term in told for told in terms)
+        if quorum is not None and (
+            isinstance(quorum, bool) or not isinstance(quorum, int) or not 1 <= quorum <= voters
+        ):
+            raise ConfigError(f"panel: `quorum` lies in 1..{voters}, the judges that score {term}, not {quorum!r}")
 
 
 def _slots(judge: Judge) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import json
 import threading
 from collections.abc import Sequence
@@ -89,6 +90,16 @@ class TransformersJudge:
         self._model: ScoringModel | None = None
         self._loading = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def check_options(cls, **options: Any) -> tuple[str, ...]:
+        """The terms that a judge of these options scores; raises as making it does, but does not look for the model."""
+        bound = inspect.signature(cls).bind(**options)
+        bound.apply_defaults()
+        given = bound.arguments
+        counts = {name: given[name] for name in ("max_tokens", "batch", "max_side", "max_pictures")}
+        _check(given["terms"], given["dtype"], given["min_mass"], **counts)
+        return tuple(dict.fromkeys(given["terms"]))
 
     @property
     def terms(self) -> tuple[str, ...]:

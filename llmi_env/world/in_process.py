@@ -30,18 +30,18 @@ from llmi_env.errors import (
     LLMIError,
     MissingExtra,
     ToolError,
-    WorldError,
     classify,
     did_you_mean,
     fault_of,
 )
 from llmi_env.judges.base import Judge
 from llmi_env.judges.cache import Caching, JudgmentCache, judge_identity
+from llmi_env.judges.making import make_judge, tell_stand_ins
 from llmi_env.task import Task
 from llmi_env.tools import make_tool
 from llmi_env.tools.base import Tool, ToolContext, Warming
 from llmi_env.world.cache import OutcomeCache
-from llmi_env.world.config import JUDGES, WorldConfig
+from llmi_env.world.config import WorldConfig
 from llmi_env.world.flights import Flights, Grounded
 from llmi_env.world.guard import guarded, within
 from llmi_env.world.pictures import normalise
@@ -267,18 +267,12 @@ class _Engine:
     async def judges(self) -> tuple[Judge, ...]:
         async with self._making.setdefault("judges", asyncio.Lock()):
             if self._judges is None:
-                made = list(self._given_judges)
+                made, names = list(self._given_judges), [type(judge).__name__ for judge in self._given_judges]
                 for use, options in self._config.judge_uses():
                     _log.info("making judge %s", use)
-                    try:
-                        judge = await asyncio.to_thread(JUDGES.make, use, options)
-                    except LLMIError:
-                        raise
-                    except Exception as error:
-                        raise WorldError(f"judge {use!r} cannot be made: {type(error).__name__}: {error}") from error
-                    if not isinstance(judge, Judge):
-                        raise ConfigError(f"judge {use!r}: {type(judge).__name__} is not a judge")
-                    made.append(judge)
+                    made.append(await asyncio.to_thread(make_judge, use, options))
+                    names.append(use)
+                tell_stand_ins([(name, judge.terms) for name, judge in zip(names, made, strict=True)])
                 for judge in made:
                     if isinstance(judge, Caching):
                         judge.use_cache(self._judgments)
