@@ -1,19 +1,23 @@
 """Decoding with a key-value cache, as a policy needs it: prompts in, logits out, one token a row and step.
 
 Two engines with one face. `ModelEngine` drives any causal language model of `transformers`. `LlamaEngine` is for the Llama family, to which
-SmolLM2 belongs: it holds fused copies of the weights with the adapter merged in and a preallocated cache, and does nothing else, which for
-small models on a CPU is several times faster. Both give the same logits up to rounding; the tests compare them.
+SmolLM2 belongs: it holds fused copies of the weights (adapter and norms merged in, laid out for the processor), a preallocated cache, and does
+nothing else, which for small models on a CPU is many times faster. Both give the
+same logits up to rounding; the tests compare them.
 
 The cache of a row is filled from the left without holes, so key index equals position and one rule masks everything: a query at
 position p sees the keys 0..p. A prefix that all prompts share (the system prompt) is computed once, and so is a prompt that several rows share.
 
-Axes: B rows, S new tokens, T cache length, H hidden, K key-value heads, Q query heads of one key-value head, D head size, V vocabulary.
+Axes: B rows, S new tokens, T cache length, H hidden, K key-value heads, Q query heads of one key-value head, D head size, C what the
+cache holds of a token in one layer: its keys and then its values, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+from llmi_env.policies.packed import packed
 
 if TYPE_CHECKING:
     import torch
@@ -120,37 +124,38 @@ class ModelEngine:
 
 
 class LlamaEngine:
-    """The Llama family on fused weights and a preallocated cache."""
+    """The Llama family on fused, packed weights and a preallocated cache."""
 
     def __init__(self, model: Any, vocab_size: int) -> None:
         import torch
 
         body, head = model_parts(model)
         config = body.config
-        self._vocab = vocab_size
         self._kv_heads = int(config.num_key_value_heads)
         self._groups = int(config.num_attention_heads) // self._kv_heads
         self._size = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         self._eps = float(config.rms_norm_eps)
         self._theta = float(config.rope_parameters["rope_theta"])
         self.prompt_tokens = 0
-        self._cache: torch.Tensor
+        self._cache: torch.Tensor  # (layers, B, T, C)
         self._lengths_B: torch.Tensor
         with torch.inference_mode():
             self._embedding = body.embed_tokens.weight.detach()
-            self._head = head.weight.detach()
-            self._norm = body.norm.weight.detach()
-            self._layers = [
-                (
-                    layer.input_layernorm.weight.detach(),
-                    torch.cat([_weight(getattr(layer.self_attn, f"{name}_proj")) for name in "qkv"]),
-                    _weight(layer.self_attn.o_proj),
-                    layer.post_attention_layernorm.weight.detach(),
-                    torch.cat([_weight(layer.mlp.gate_proj), _weight(layer.mlp.up_proj)]),
-                    _weight(layer.mlp.down_proj),
+            # The weight of each norm goes into what follows it: one product less in every layer and step.
+            self._head = packed(head.weight[:vocab_size] * body.norm.weight)
+            self._layers = []
+            for layer in body.layers:
+                attention, mlp = layer.self_attn, layer.mlp
+                w_qkv = torch.cat([_weight(getattr(attention, f"{name}_proj")) for name in "qkv"])
+                w_gate_up = torch.cat([_weight(mlp.gate_proj), _weight(mlp.up_proj)])
+                self._layers.append(
+                    (
+                        packed(w_qkv * layer.input_layernorm.weight),
+                        packed(_weight(attention.o_proj)),
+                        packed(w_gate_up * layer.post_attention_layernorm.weight),
+                        packed(_weight(mlp.down_proj)),
+                    )
                 )
-                for layer in body.layers
-            ]
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -193,9 +198,9 @@ class LlamaEngine:
             self._allocate(len(unique), max(lengths) + room)
             if shared:
                 whole = self._cache
-                self._cache = whole[:, :, :1, :, :shared]
+                self._allocate(1, shared)
                 self._forward(torch.tensor([unique[0][:shared]]), torch.arange(shared)[None])
-                whole[:, :, :, :, :shared] = self._cache
+                whole[:, :, :shared] = self._cache
                 self._cache = whole
             width = max(lengths) - shared
             self.prompt_tokens = shared + sum(length - shared for length in lengths)
@@ -207,7 +212,7 @@ class LlamaEngine:
             logits_BV = self._logits(hidden_BSH[torch.arange(len(unique)), last])
             rows = torch.tensor([unique.index(tuple(prompt)) for prompt in prompts])
             self._lengths_B = torch.tensor(lengths)[rows]
-            self._cache = self._cache[:, :, rows]
+            self._cache = self._cache[:, rows]
             return logits_BV[rows]
 
     def step(self, tokens_B: Sequence[int], moves_B: Sequence[bool]) -> torch.Tensor:
@@ -215,7 +220,7 @@ class LlamaEngine:
         import torch
 
         with torch.inference_mode():
-            if int(self._lengths_B.max()) >= self._cache.shape[4]:
+            if int(self._lengths_B.max()) >= self._cache.shape[2]:
                 self._grow()
             hidden_BSH = self._forward(torch.tensor(tokens_B)[:, None], self._lengths_B[:, None])
             # A row that stands still keeps its length: its next token overwrites what it has just written.
@@ -228,7 +233,7 @@ class LlamaEngine:
 
         with torch.inference_mode():
             index = torch.tensor(list(rows))
-            self._cache = self._cache[:, :, index]
+            self._cache = self._cache[:, index]
             self._lengths_B = self._lengths_B[index]
 
     # ------------------------------------------------------------------------------------------------------------ inside
@@ -236,16 +241,16 @@ class LlamaEngine:
     def _allocate(self, rows: int, length: int) -> None:
         import torch
 
-        shape = (len(self._layers), 2, rows, self._kv_heads, length, self._size)
-        self._cache = torch.zeros(shape, dtype=self._head.dtype)
+        shape = (len(self._layers), rows, length, 2 * self._kv_heads * self._size)
+        self._cache = torch.zeros(shape, dtype=self._embedding.dtype)
 
     def _grow(self) -> None:
         """Make room where `start` was told too little (results that the policy is shown may be long)."""
         import torch
 
-        more = torch.zeros_like(self._cache[..., :64, :])
-        self._cache = torch.cat([self._cache, more], dim=4)
-        self._rotary(self._cache.shape[4] + 1)
+        layers, rows, _, size = self._cache.shape
+        self._cache = torch.cat([self._cache, self._cache.new_zeros(layers, rows, 64, size)], dim=2)
+        self._rotary(self._cache.shape[2] + 1)
 
     def _rotary(self, length: int) -> None:
         import torch
@@ -259,7 +264,7 @@ class LlamaEngine:
     def _forward(self, ids_BS: torch.Tensor, positions_BS: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, S, H) of new tokens; writes their keys and values into the cache."""
         import torch
-        from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
+        from torch.nn.functional import scaled_dot_product_attention, silu
 
         rows, width = ids_BS.shape
         heads, groups, size = self._kv_heads, self._groups, self._size
@@ -268,35 +273,35 @@ class LlamaEngine:
         cos, sin = self._cos[positions_BS][:, :, None], self._sin[positions_BS][:, :, None]  # (B, S, 1, D)
         # Query heads that share a key-value head stand beside the positions, so keys are never repeated.
         seen = torch.arange(reach) <= positions_BS[:, :, None]  # (B, S, T)
-        mask = torch.zeros(seen.shape, dtype=self._head.dtype).masked_fill_(~seen, float("-inf"))
+        mask = torch.zeros(seen.shape, dtype=self._embedding.dtype).masked_fill_(~seen, float("-inf"))
         mask = mask.repeat_interleave(groups, dim=1)[:, None]  # (B, 1, S Q, T)
-        at_row, at_position = torch.arange(rows)[:, None], positions_BS
+        places = (
+            torch.arange(rows)[:, None] * self._cache.shape[2] + positions_BS
+        ).flatten()  # in the cache of a layer
         x = self._embedding[ids_BS]
-        shape = (x.shape[-1],)
-        for layer, (norm_1, w_qkv, w_o, norm_2, w_gate_up, w_down) in enumerate(self._layers):
-            qkv = linear(rms_norm(x, shape, norm_1, self._eps), w_qkv).view(rows, width, -1, size)
+        for cache, (w_qkv, w_o, w_gate_up, w_down) in zip(self._cache, self._layers, strict=True):
+            qkv = w_qkv(self._normed(x)).view(rows, width, -1, size)
             qk = qkv[:, :, : n_query + heads]
-            qk = qk * cos + qk.roll(size // 2, -1) * sin
-            keys, values = self._cache[layer, 0], self._cache[layer, 1]  # (B, K, T, D)
-            keys[at_row, :, at_position] = qk[:, :, n_query:]
-            values[at_row, :, at_position] = qkv[:, :, n_query + heads :]
-            query = qk[:, :, :n_query].view(rows, width, heads, groups, size).permute(0, 2, 1, 3, 4)
+            qkv[:, :, : n_query + heads] = qk * cos + qk.roll(size // 2, -1) * sin
+            cache.view(-1, cache.shape[-1]).index_copy_(0, places, qkv[:, :, n_query:].reshape(rows * width, -1))
+            keys, values = cache[:, :reach].view(rows, reach, 2, heads, size).permute(2, 0, 3, 1, 4)  # (B, K, T, D)
+            query = qkv[:, :, :n_query].reshape(rows, width, heads, groups, size).permute(0, 2, 1, 3, 4)
             out = scaled_dot_product_attention(
-                query.reshape(rows, heads, width * groups, size),
-                keys[:, :, :reach],
-                values[:, :, :reach],
-                attn_mask=mask,
+                query.reshape(rows, heads, width * groups, size), keys, values, attn_mask=mask
             )
             out = out.view(rows, heads, width, groups, size).permute(0, 2, 1, 3, 4).reshape(rows, width, -1)
-            x = x + linear(out, w_o)
-            gate, up = linear(rms_norm(x, shape, norm_2, self._eps), w_gate_up).chunk(2, dim=-1)
-            x = x + linear(silu(gate) * up, w_down)
-        return rms_norm(x, shape, self._norm, self._eps)
+            x += w_o(out)
+            gate, up = w_gate_up(self._normed(x)).chunk(2, dim=-1)
+            x += w_down(silu(gate) * up)
+        return self._normed(x)
+
+    def _normed(self, x: torch.Tensor) -> torch.Tensor:
+        """Scaled to a mean square of one; the norm's weight is in what reads it."""
+        wide = x.float()
+        return (wide * wide.square().mean(-1, keepdim=True).add_(self._eps).rsqrt_()).to(x.dtype)
 
     def _logits(self, hidden_BH: torch.Tensor) -> torch.Tensor:
-        from torch.nn.functional import linear
-
-        return linear(hidden_BH, self._head)[:, : self._vocab].float()
+        return self._head(hidden_BH).float()
 
 
 def model_parts(model: Any) -> tuple[Any, Any]:

@@ -168,23 +168,43 @@ def draw(logits_BV: torch.Tensor, draws_B: Sequence[float], sampling: Sampling) 
     with torch.inference_mode():
         if sampling.temperature == 0:
             tokens_B = logits_BV.argmax(-1)
-            logprobs_BV = logits_BV.log_softmax(-1)
+            probs_BV = logits_BV.softmax(-1)
         else:
-            logprobs_BV = (logits_BV / sampling.temperature).log_softmax(-1)
+            probs_BV = (logits_BV if sampling.temperature == 1 else logits_BV / sampling.temperature).softmax(-1)
             if sampling.top_p < 1:
-                logprobs_BV = _nucleus(logprobs_BV, sampling.top_p)
-            # float64, or the tail of a large vocabulary drowns in rounding
-            cumulated_BV = logprobs_BV.exp().double().cumsum(-1)
-            marks_B1 = (
-                torch.tensor(draws_B, dtype=torch.float64, device=logits_BV.device)[:, None] * cumulated_BV[:, -1:]
-            )
-            tokens_B = torch.searchsorted(cumulated_BV, marks_B1, right=True)[:, 0].clamp_(max=logits_BV.shape[-1] - 1)
-        chosen_B = logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
+                probs_BV = _nucleus(probs_BV, sampling.top_p)
+            tokens_B = _where_passed(probs_BV, torch.tensor(draws_B, dtype=torch.float64, device=logits_BV.device))
+        chosen_B = probs_BV.gather(-1, tokens_B[:, None])[:, 0].double().log()
         return list(zip(tokens_B.tolist(), chosen_B.tolist(), strict=True))
 
 
-def _nucleus(logprobs_BV: torch.Tensor, top_p: float) -> torch.Tensor:
-    ordered_BV, order_BV = logprobs_BV.sort(-1, descending=True)
-    before_BV = ordered_BV.exp().cumsum(-1) - ordered_BV.exp()
+_BLOCK = 128
+
+
+def _where_passed(probs_BV: torch.Tensor, draws_B: torch.Tensor) -> torch.Tensor:
+    """The token of each row where the cumulated probability passes its draw: first the block of tokens, then the token in it."""
+    import torch
+
+    blocks_BNC = torch.nn.functional.pad(probs_BV, (0, -probs_BV.shape[-1] % _BLOCK)).unflatten(-1, (-1, _BLOCK))
+    # float64, or the tail of a large vocabulary drowns in rounding
+    cumulated_BN = blocks_BNC.sum(-1, dtype=torch.float64).cumsum(-1)
+    marks_B1 = draws_B[:, None] * cumulated_BN[:, -1:]
+    block_B1 = _first_beyond(cumulated_BN, marks_B1)
+    before_B1 = torch.nn.functional.pad(cumulated_BN, (1, 0)).gather(-1, block_B1)
+    inside_BC = blocks_BNC.gather(1, block_B1[..., None].expand(-1, -1, _BLOCK))[:, 0].double().cumsum(-1)
+    return (block_B1 * _BLOCK + _first_beyond(inside_BC, marks_B1 - before_B1))[:, 0]
+
+
+def _first_beyond(cumulated_BN: torch.Tensor, marks_B1: torch.Tensor) -> torch.Tensor:
+    """(B, 1) index of the first number greater than the mark; by rounding a mark may reach the last one, and what follows has probability 0."""
+    import torch
+
+    return torch.searchsorted(cumulated_BN, torch.minimum(marks_B1, cumulated_BN[:, -1:] * (1 - 1e-12)), right=True)
+
+
+def _nucleus(probs_BV: torch.Tensor, top_p: float) -> torch.Tensor:
+    ordered_BV, order_BV = probs_BV.sort(-1, descending=True)
+    before_BV = ordered_BV.cumsum(-1) - ordered_BV
     dropped_BV = (before_BV >= top_p).gather(-1, order_BV.argsort(-1))
-    return logprobs_BV.masked_fill(dropped_BV, float("-inf")).log_softmax(-1)
+    kept_BV = probs_BV.masked_fill(dropped_BV, 0.0)
+    return kept_BV / kept_BV.sum(-1, keepdim=True)

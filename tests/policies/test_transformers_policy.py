@@ -179,6 +179,18 @@ class TestDraw:
         for mark in (0.0, 1 - 2**-53):
             assert draw(impossible, [mark], Sampling())[0][0] == 1
 
+    @pytest.mark.parametrize("vocab", [5, 128, 1000])
+    def test_it_is_the_token_where_the_cumulated_probability_passes(self, vocab: int) -> None:
+        torch.manual_seed(0)
+        logits = 4 * torch.randn(64, vocab)
+        logits[:, -vocab // 2 :] = -torch.inf  # the mark of the highest draws lies at the very end of what can be drawn
+        marks = [*torch.rand(62).tolist(), 0.0, 1.0 - 2**-53]
+        drawn = draw(logits, marks, Sampling())
+        for row, mark, (token, logprob) in zip(logits.double().softmax(-1), marks, drawn, strict=True):
+            assert row[:token].sum() <= mark + 1e-6
+            assert row[: token + 1].sum() >= mark - 1e-6
+            assert logprob == pytest.approx(math.log(row[token]), abs=1e-5)
+
     @pytest.mark.parametrize("bad", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_p": 0.0}, {"top_p": 1.1}])
     def test_bad_settings(self, bad: dict[str, float]) -> None:
         with pytest.raises(ConfigError):

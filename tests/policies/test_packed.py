@@ -1,0 +1,39 @@
+"""Packed weights give the products that plain ones give, for any number of rows."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from llmi_env.policies import packed as module  # noqa: E402
+from llmi_env.policies.packed import packed  # noqa: E402
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16, 200])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_product_is_the_plain_one(rows: int, dtype: object) -> None:
+    weight, x = torch.randn(40, 24).to(dtype), torch.randn(2, rows, 24).to(dtype)
+    torch.testing.assert_close(packed(weight)(x), x @ weight.T)
+    torch.testing.assert_close(packed(weight.T.contiguous().T)(x), x @ weight.T)  # however the weight lies in memory
+
+
+def test_the_weight_is_copied() -> None:
+    weight, x = torch.randn(8, 8), torch.randn(2, 8)
+    product = packed(weight)
+    before = product(x)
+    weight.zero_()
+    torch.testing.assert_close(product(x), before)
+
+
+def test_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_has_onednn", lambda: False)
+    weight, x = torch.randn(8, 8), torch.randn(2, 8)
+    assert torch.equal(packed(weight)(x), torch.nn.functional.linear(x, weight))
+
+
+def test_the_installed_torch_has_it() -> None:
+    """Without it everything works and is slow: better to learn of it here."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("a torch without oneDNN")
+    assert module._has_onednn()
