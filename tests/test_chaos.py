@@ -21,6 +21,7 @@ from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout, run_rollouts
 from llmi_env.task import Task
 from llmi_env.testing import JUDGED_TERMS, FlakyJudge, SimulatedJudge, SimulatedTool, simulated_config
+from llmi_env.world import wire
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.http import HttpWorld
 from llmi_env.world.in_process import InProcessWorld
@@ -245,11 +246,11 @@ def replying(status: int, body: str, headers: dict[str, str] | None = None) -> F
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        return {"version": "0", "protocol": 1, "config": "", "tools": [], "requests": 0, "pid": 1}
+        return {"version": "0", "protocol": wire.PROTOCOL, "config": "", "tools": [], "requests": 0, "pid": 1}
 
     @app.get("/terms")
     async def terms() -> dict[str, Any]:
-        return {"terms": list(JUDGED_TERMS)}
+        return {"terms": list(JUDGED_TERMS), "judges": []}
 
     @app.post("/judge")
     async def judge() -> Response:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmi_env.comparison import compare
 from llmi_env.errors import CheckpointError, ConfigError, TrainingError, require
+from llmi_env.judge_checks import ask_judges, check_judges
 from llmi_env.models import calm_threads, resolve_policy, sees_pictures
 from llmi_env.policies.compute import compute
 from llmi_env.rewards.hybrid import HybridReward
@@ -96,6 +97,7 @@ def _look_up(recipe: Recipe) -> _Named:
         raise ConfigError(f"env.feedback: the policy {recipe.model!r} sees no pictures; use 'none' or 'text'")
     tools = tool_specs(recipe.env.services)
     reward = HybridReward.load(recipe.env.reward)
+    check_judges(recipe.env.world, recipe.env.services.judges, reward)
     return _Named(
         reward,
         list(load_tasks(recipe.env.tasks).for_tools(tools)),
@@ -123,6 +125,7 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
     calm_threads()  # before torch is imported, and before the World's process inherits the environment
     # What the recipe names is looked up before anything is written, so that a typing error leaves no folder behind.
     named = _look_up(recipe)
+    asyncio.run(ask_judges(recipe.env.world, recipe.env.services, named.reward))
     checkpoint = prepare_folder(recipe, run_dir, resume)
     with Display(console, recipe.steps) as display:
         try:
