@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,26 @@ def test_a_world_must_have_the_tools_that_the_prompt_offers() -> None:
 def test_a_world_that_is_down_is_told_before_anything_starts() -> None:
     with pytest.raises(WorldError, match="no World answers"):
         check("env.world=http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("unscored", ["true", "false"])
+def test_a_term_that_no_judge_scores_is_told_before_anything_starts(tmp_path: Path, unscored: str) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\nversion: 1\nterms:\n  text_qualty: {weight: 1}\n")
+    with (
+        served(create_app(simulated_config())) as address,
+        pytest.raises(ConfigError, match="'text_qualty', did you mean 'text_quality'"),
+    ):
+        check(f"env.world={address}", f"env.reward={mine}", f"allow_unscored={unscored}")
+
+
+@pytest.mark.parametrize("world", ["local", "http://127.0.0.1:9"])
+def test_a_typing_error_in_a_judges_options_starts_no_world(world: str) -> None:
+    judges = "env.services.judges=[{use: embedded, loooks: false}]"
+    with pytest.raises(ConfigError, match="judge 'embedded': .*'loooks', did you mean 'looks'"):
+        check(f"env.world={world}", judges)
+    with pytest.raises(ConfigError, match="did you mean 'looks'"):
+        launch.VerlTrainer().dry_run(load_recipe("verl-tiny-grpo", [f"env.world={world}", judges]), Path("nowhere"))
 
 
 def test_an_address_of_one_machine_is_no_address_on_two() -> None:
