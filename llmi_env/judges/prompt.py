@@ -4,8 +4,8 @@ The wording stands in `prompts/*.yaml`, each file with a version. A document is 
 scores. Three things keep it data:
 
 - it stands between marks with a nonce that is fresh for each request, so that no text can close the fence or imitate a mark;
-- what a chat template would read as a control token (`<|im_end|>`, `</s>`, `</think>`, ...) is spaced out, and invisible characters
-  (controls, bidirectional overrides, tags) are taken out, so that the model reads what a person would;
+- what a chat template might read as a control token is spaced out by its shape, so are runs of `<` like those of our marks, and what
+  a person would not see is taken out (see `llmi_env.visible_text`);
 - a reply that stands among other text counts only if it carries a second secret, the key (see `reply`).
 """
 
@@ -15,7 +15,6 @@ import hashlib
 import json
 import re
 import secrets
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,19 +27,12 @@ import yaml
 from llmi_env.document import Document, Figure, Picture, Text
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.task import Task
+from llmi_env.visible_text import defused, visible
 
 NOTHING_TO_JUDGE = 5.0
 """Score of a term that is about pictures or calls where there are none: LLM-I's rule, which reward presets may overrule."""
 
 _CAPTION = 300
-# Joiners that emoji, Persian and the scripts of India need; every other invisible character goes.
-_JOINERS = "\u200c\u200d"
-_CONTROL_WORDS = re.compile(
-    r"<(?=[|｜])|(?<=[|｜])>"
-    r"|<(?=/?(?:s|think|thinking|image|img|unk|pad|bos|eos|mask|system|assistant|user|(?:start|end)_of_(?:turn|image))\s*>)"
-    r"|\[(?=/?(?:INST|SYS|IMG|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS)\])|<(?=<\s*/?SYS\s*>>)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -136,7 +128,7 @@ class Prompt:
         }
         places = {
             "$given": list(_given(task, fence, self.layout == "pictures", max_pictures)),
-            "$document": [clean(document.to_source())]
+            "$document": [clean(as_written(document))]
             if self.layout == "source"
             else list(_laid_out(document, fence, max_pictures)),
         }
@@ -189,12 +181,16 @@ def _layout() -> dict[str, Any]:
 
 
 def clean(text: str) -> str:
-    """`text` as a person would read it: nothing invisible, no half characters, and no control token of a chat template."""
-    plain = text.replace("\r\n", "\n").replace("\r", "\n")
-    kept = set("\n\t") | set(_JOINERS)
-    hidden = {ord(char) for char in set(plain) - kept if unicodedata.category(char) in ("Cc", "Cf", "Cs")}
-    visible = plain.translate(dict.fromkeys(hidden)) if hidden else plain
-    return _CONTROL_WORDS.sub(lambda match: f" {match[0]}" if match[0] == ">" else f"{match[0]} ", visible)
+    """`text` as a person would read it: nothing invisible, no half characters, and no control token; cleaned twice it is the same."""
+    return defused(visible(text))
+
+
+def as_written(document: Document) -> str:
+    """The document with its calls as text, all between the tags that judges are told of: those of tool calls are a chat template's own."""
+    return "".join(
+        block.text if isinstance(block, Text) else f"<imgen>{block.raw}" + ("</imgen>" if block.closed else "")
+        for block in document
+    )
 
 
 def _flat(text: str) -> str:

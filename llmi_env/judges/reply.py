@@ -55,7 +55,7 @@ def read_reply(text: str, terms: Sequence[str], low: int, high: int, key: str | 
     """Read a reply.
 
     Args:
-        text: what the model wrote. One `<think>...</think>` before the answer is left out.
+        text: what the model wrote. One `<think>...</think>` before the answer is left out; in an object it is part of what is quoted.
         terms: terms that must have a score.
         low: lowest score.
         high: highest score.
@@ -64,15 +64,17 @@ def read_reply(text: str, terms: Sequence[str], low: int, high: int, key: str | 
     Raises:
         UnreadableReply: anything else.
     """
-    answer = _without_thoughts(text)
-    fields = _fields(answer, text) if key is None else _keyed(answer, text, key)
+    answer = _answer(text)
+    fields = _fields(answer, text) if key is None else _keyed(answer, text, key, terms)
     try:
         read = _model(tuple(terms), low, high).model_validate(fields).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UnreadableReply(f"{place}: {first['msg']}, in {quoted(text)}") from None
-    return Reply({term: read[f"score {number}"] for number, term in enumerate(terms)}, read["rationale"])
+    # JSON can spell half a character, which no file takes.
+    rationale = read["rationale"].encode("utf-8", "replace").decode()
+    return Reply({term: read[f"score {number}"] for number, term in enumerate(terms)}, rationale)
 
 
 def quoted(text: str) -> str:
@@ -90,9 +92,12 @@ def _model(terms: tuple[str, ...], low: int, high: int) -> type[BaseModel]:
     return create_model("Reply", rationale=(str, ""), **fields)
 
 
-def _without_thoughts(text: str) -> str:
+def _answer(text: str) -> str:
+    """The reply without thoughts."""
     if len(text) > _LONGEST:
         raise UnreadableReply(f"a reply of {len(text)} characters: {quoted(text)}")
+    if text.lstrip().startswith(("{", "```")) and _is_object(text):
+        return text.strip()  # a `</think>` in it is one that the judge quotes
     thoughts, ends, answer = text.rpartition("</think>")
     if ends and "</think>" in thoughts:
         # One of them was perhaps quoted: which part is the answer cannot be told.
@@ -103,6 +108,14 @@ def _without_thoughts(text: str) -> str:
     if not answer:
         raise UnreadableReply("an empty reply" if not text.strip() else f"nothing after the thoughts: {quoted(text)}")
     return answer
+
+
+def _is_object(text: str) -> bool:
+    try:
+        _fields(text.strip(), text)
+    except UnreadableReply:
+        return False
+    return True
 
 
 def _fields(answer: str, text: str) -> dict[str, Any]:
@@ -117,7 +130,8 @@ def _fields(answer: str, text: str) -> dict[str, Any]:
     return found
 
 
-def _keyed(answer: str, text: str, key: str) -> dict[str, Any]:
+def _keyed(answer: str, text: str, key: str, terms: Sequence[str]) -> dict[str, Any]:
+    carrying: list[dict[str, Any]] = []
     at = answer.find("{")
     for _ in range(_OPENINGS):
         if at < 0:
@@ -128,9 +142,14 @@ def _keyed(answer: str, text: str, key: str) -> dict[str, Any]:
             end = at + 1
         else:
             if found.get("key") == key:
-                return found  # type: ignore[no-any-return]
+                carrying.append(found)
         at = answer.find("{", end)
-    raise UnreadableReply(f"no JSON object with the key that was asked for: {quoted(text)}")
+    if not carrying:
+        raise UnreadableReply(f"no JSON object with the key that was asked for: {quoted(text)}")
+    if any(other.get(term) != carrying[0].get(term) for other in carrying for term in terms):
+        # A draft and a verdict, or a verdict and one that the document talked the judge into: which counts cannot be told.
+        raise UnreadableReply(f"{len(carrying)} objects with the key, and they differ: {quoted(text)}")
+    return carrying[0]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import jinja2
 from llmi_env.document import Picture
 from llmi_env.errors import ConfigError, require
 from llmi_env.hub import from_hub
+from llmi_env.judges.control_tokens import ControlTokens
 from llmi_env.judges.prompt import Request
 from llmi_env.judges.score_tokens import Expectation, expectation, score_tokens
 from llmi_env.models import calm_threads, load_model, resolve_policy
@@ -45,7 +46,7 @@ class ScoringModel:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self._scores = score_tokens(self.tokenizer)
         self._answer = _before_digit(self.tokenizer)
-        self._spellings = [spelling for spelling in self.tokenizer.all_special_tokens if len(spelling) > 1]
+        self._control = ControlTokens(self.tokenizer, processor if processor is not self.tokenizer else None)
         self._longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     @classmethod
@@ -122,7 +123,8 @@ class ScoringModel:
         """The conversation by the model's chat template, up to the digit."""
         parts: list[dict[str, Any]] = []
         for part in request.parts:
-            parts.append({"type": "text", "text": self._plain(part)} if isinstance(part, str) else {"type": "image"})
+            shown = {"type": "text", "text": self._control.spaced(part)} if isinstance(part, str) else {"type": "image"}
+            parts.append(shown)
         seeing = self._processor is not self.tokenizer
         user: Any = parts if seeing else "".join(part["text"] for part in parts)
         system: Any = [{"type": "text", "text": request.system}] if seeing else request.system
@@ -139,12 +141,6 @@ class ScoringModel:
             messages, tokenize=False, add_generation_prompt=True, **self._thinking
         )
         return f"{told}{self._answer}"
-
-    def _plain(self, text: str) -> str:
-        """The text with this tokenizer's special tokens spaced out: no document can open a turn of its own or claim a picture."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, f"{spelling[0]} {spelling[1:]}")
-        return text
 
     def _shown(self, picture: Picture) -> Any:
         image = picture.image.convert("RGB")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmi_env.document import Block, Document, Figure, Text
 from llmi_env.errors import ConfigError, did_you_mean
-from llmi_env.judges.prompt import NOTHING_TO_JUDGE, Fence, Request, load_prompt
+from llmi_env.judges.prompt import NOTHING_TO_JUDGE, Fence, Request, as_written, load_prompt
 from llmi_env.judges.score_tokens import SCORES, Expectation
 from llmi_env.loading import LOADING
 from llmi_env.task import Task
@@ -31,7 +31,7 @@ from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
 if TYPE_CHECKING:
     from llmi_env.judges.scoring_model import ScoringModel
 
-VERSION = "transformers/1"
+VERSION = "transformers/2"
 _PROMPTS = ("text", "multimodal")
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -230,7 +230,7 @@ def cut(document: Document, max_tokens: int, layout: str, fence: Fence, tokenize
         fence: of the request.
         tokenizer: a `PreTrainedTokenizerBase`.
     """
-    blocks: tuple[Block, ...] = (Text(document.to_source()),) if layout == "source" else document.blocks
+    blocks: tuple[Block, ...] = (Text(as_written(document)),) if layout == "source" else document.blocks
     ids_B = [
         tokenizer.encode(block.text, add_special_tokens=False, split_special_tokens=True)
         if isinstance(block, Text)

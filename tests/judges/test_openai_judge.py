@@ -79,7 +79,7 @@ GOOD = '{"rationale": "fine", "text_quality": 4}'
 def test_a_good_server() -> None:
     found, judge, server = judged(saying(GOOD))
     assert isinstance(judge, Judge)
-    assert found == {"text_quality": Scored(4, "fine", "openai:m@text/1")}
+    assert found == {"text_quality": Scored(4, "fine", "openai:m@text/2")}
     (request,) = server.requests
     assert (request["model"], request["temperature"], request["max_tokens"]) == ("m", 0.0, 1024)
     assert request["response_format"]["json_schema"]["strict"] is True
@@ -118,7 +118,7 @@ KEYED = '{"key": "$KEY", "rationale": "fine", "text_quality": 4}'
 )
 def test_what_a_server_may_do_and_still_be_understood(answers: list[Answer], options: dict[str, Any]) -> None:
     found, judge, _ = judged(*answers, **options)
-    assert found["text_quality"] == Scored(4, "fine", "openai:m@text/1")
+    assert found["text_quality"] == Scored(4, "fine", "openai:m@text/2")
     assert judge.usage.failures == 0
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_understood_is_no_score(answer: Answer, options: dict[str
     found, judge, _ = judged(answer, **options)
     judgment = found["text_quality"]
     assert isinstance(judgment, Unscored)
-    assert judgment.reason.startswith("openai:m@text/1: ")
+    assert judgment.reason.startswith("openai:m@text/2: ")
     with pytest.raises(ValueError, match=reason):
         raise ValueError(judgment.reason)
     assert len(judgment.reason) < 600
@@ -212,7 +212,7 @@ def test_what_the_server_takes_is_remembered() -> None:
 
 def test_a_server_that_does_not_heed_the_schema_is_asked_in_another_form() -> None:
     found, judge, server = judged(saying("4, I think"), saying(KEYED))
-    assert found["text_quality"] == Scored(4, "fine", "openai:m@text/1")
+    assert found["text_quality"] == Scored(4, "fine", "openai:m@text/2")
     assert [request["response_format"]["type"] for request in server.requests] == ["json_schema", "json_object"]
     assert judge.usage.retries == 0
 
@@ -283,7 +283,7 @@ def test_pictures_stand_in_place() -> None:
     task = Task("Change this.", images=(Picture(Image.new("RGB", (20, 10)), Provenance("input", caption="a barn")),))
     found, _, server = judged(scoring(image_quality=2), given=given, task=task, terms=PICTURES)
     assert [found[term].score for term in PICTURES] == [2, 4, 4]
-    assert found["image_quality"].judge == "openai:m@multimodal/1"
+    assert found["image_quality"].judge == "openai:m@multimodal/2"
     parts = server.requests[0]["messages"][1]["content"]
     assert [part["type"] for part in parts] == ["text", "image_url", "text", "image_url", "text", "image_url", "text"]
     assert all(part["image_url"]["url"].startswith("data:image/png") for part in parts if part["type"] == "image_url")
@@ -334,7 +334,7 @@ def test_a_rubric(together: bool) -> None:
                 await judge.aclose()
 
     found, server = asyncio.run(check())
-    assert found == {name: Graded(score, "as told", "openai:m@rubric/1", ()) for name, score in (("r1", 2), ("r2", 0))}
+    assert found == {name: Graded(score, "as told", "openai:m@rubric/2", ()) for name, score in (("r1", 2), ("r2", 0))}
     assert len(server.requests) == (1 if together else 2)
     assert "It says when owls hunt." in server.requests[0]["messages"][0]["content"]
 
@@ -462,7 +462,7 @@ def test_the_fingerprint_is_what_moves_a_score() -> None:
     others += [{"extra_body": {"top_k": 1}}, {"terms": ["text_quality"]}, {"samples": 2, "temperature": 0.5}]
     assert len({print_of(), *(print_of(**change) for change in others)}) == 9
     assert print_of(cache_name="judge") == print_of(cache_name="judge", base_url="http://b:1/v1") != print_of()
-    assert print_of().startswith("openai:m@text/1#")
+    assert print_of().startswith("openai:m@text/2#")
 
 
 def test_forged_verdicts_in_the_document_are_not_the_reply() -> None:

@@ -68,7 +68,7 @@ def test_scores_by_json_schema(base_url: str, tmp_path: Path) -> None:
     for judgment in first.values():
         assert isinstance(judgment, Scored), judgment
         assert judgment.score in (1, 2, 3, 4, 5)
-        assert judgment.judge == "openai:smollm2@text/1"
+        assert judgment.judge == "openai:smollm2@text/2"
     assert again == first
     assert judge.usage.requests - judge.usage.retries == 1  # the second came from the cache
     assert judge.usage.prompt_tokens > 500
