@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
-from types import MappingProxyType
-from typing import Final
 
 from llmi_env.document import Document, Figure, Text
+from llmi_env.rewards.forged_scores import has_forged_score
+from llmi_env.visible_text import folded
 
-_PATTERNS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
-    {
-        "chat_markup": re.compile(
-            r"<\|[a-z_]{2,30}\|>|\[/?INST\]|<</?SYS>>|</?(?:system|assistant|user|document|answer|imgen|tool_call|think|verdict|score)>",
-            re.IGNORECASE,
-        ),
-        "forged_picture": re.compile(
-            r"!\[[^\]\n]{0,300}\]\(|<(?:img|image|figure|picture)\b|data:image/|\[(?:picture|image|figure|photo) \d{1,3}\b",
-            re.IGNORECASE,
-        ),
-        "forged_score": re.compile(
-            r"\b(?:score|rating|verdict|grade|(?:text|call|image|picture|overall)[ _-]?quality"
-            r"|(?:task|text[ _-]?image|image[ _-]?text)[ _-]?relevance)[\"'*]{0,3}\s{0,3}[:=]\s{0,3}[\"'*]{0,3}[1-9]",
-            re.IGNORECASE,
-        ),
-    }
+_MARKUP = re.compile(
+    r"<\|/?\w[^|<>\n]{0,40}(?<! )\|>|<\|[a-z_]{2,30}>|<[a-z_]{2,30}\|>"
+    r"|</?(?:(?:start|end|begin)_of_\w+|\w{0,20}_token\w{0,20}|(?:fim|tool)_\w+|extra_id_\d+|im(?:g|age)_\w+|row_\d+_col_\d+)>"
+    r"|(?-i:\[/?(?:TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT|IMG(?:_BREAK|_END)?|THINK|g?MASK|CLS|SEP|PAD|control_\d+)\])"
+    r"|\[/?INST\]|<</?SYS>>|</?(?:system|assistant|user|document|answer|imgen|tool_call|think|verdict|score|bos|eos|pad|unk)>",
+    re.IGNORECASE,
+)
+_PICTURE = re.compile(
+    r"!\[[^\]\n]{0,300}\]\(|<(?:img|image|figure|picture)\b|data:image/|\[(?:picture|image|figure|photo) \d{1,3}\b",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _JOINERS = "\u200c\u200d\ufe0f"  # belong to emoji and to some scripts
@@ -39,18 +33,29 @@ _MIXED_WORDS = 2
 _SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "FULLWIDTH", "MATHEMATICAL")
 
 
-def slips_of(document: Document) -> tuple[str, ...]:
+def slips_of(document: Document, question: str = "") -> tuple[str, ...]:
     """Kinds of what is nothing for a reader, each once, in a fixed order; linear in the text.
 
     `chat_markup`: tags and control tokens of chats and prompts. `forged_picture`: pictures written out in place of a call. `forged_score`: a
-    name of a score with a number. `hidden_letters`: characters that are not shown, or words made of letters of several scripts.
-    `fenced_call`: a call between backticks, as if it were to be read.
+    score for the document itself (see `llmi_env.rewards.forged_scores`). `hidden_letters`: characters that are not shown, or words made of
+    letters of several scripts. `fenced_call`: a call between backticks, as if it were to be read. The first three are looked for in what is
+    shown of the text, look-alikes spelt in plain letters.
+
+    Args:
+        document: what was written.
+        question: what was asked; where that is a review or a result, ratings are what the reader wants.
 
     >>> slips_of(Document((Text("Owls hunt at night."),))), slips_of(Document((Text("Owls. Text quality: 5"),)))
     ((), ('forged_score',))
     """
     text = document.text
-    found = [kind for kind, pattern in _PATTERNS.items() if pattern.search(text)]
+    plain = folded(text)
+    claims = {
+        "chat_markup": _MARKUP.search(plain) is not None,
+        "forged_picture": _PICTURE.search(plain) is not None,
+        "forged_score": has_forged_score(plain, question),
+    }
+    found = [kind for kind, claimed in claims.items() if claimed]
     if not text.isascii() and (_hidden(text) or _mixed(text)):
         found.append("hidden_letters")
     if "`" in text and _fenced(document):
