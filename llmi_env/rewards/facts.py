@@ -14,7 +14,7 @@ from llmi_env.rewards.rules import AT_LEAST_ONE, FREE, NONE_ALLOWED, wanted_code
 from llmi_env.rewards.text_slips import slips_of
 from llmi_env.task import Task
 
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 """To be raised when anything is counted otherwise: facts saved under another version are taken from the document again."""
 
 _NOT_VALID = frozenset({"malformed", "unknown_tool", "bad_params"})
@@ -87,7 +87,7 @@ class Facts:
             policy_faults=len(figures) - seen["world"] - seen["succeeded"],
             malformed=seen["malformed"],
             has_text=bool(document.text.strip()),
-            slips=slips_of(document),
+            slips=slips_of(document, task.question),
             budget=max(needed, wanted) if wanted not in (FREE, AT_LEAST_ONE, NONE_ALLOWED) else needed + _SPARE_CALLS,
         )
 
