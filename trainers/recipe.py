@@ -21,8 +21,8 @@ _MAY_GROW = ("steps",)  # what nothing before depends on, so that a run may be m
 # What decides how a run is carried out and not what it computes: to be changed after a failure.
 _MAY_CHANGE = frozenset(
     {
-        "allow_unscored", "env.world", "eval_every", "gpu_memory", "gradient_checkpointing", "keep_checkpoints", "loggers",
-        "logprob_micro_batch", "micro_batch", "micro_tokens", "offload", "patience", "save_every",
+        "allow_unscored", "env.services.judge_prepare_deadline", "env.world", "eval_every", "gpu_memory", "gradient_checkpointing",
+        "keep_checkpoints", "loggers", "logprob_micro_batch", "micro_batch", "micro_tokens", "offload", "patience", "save_every",
     }
 )  # fmt: skip
 

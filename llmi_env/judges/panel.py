@@ -24,6 +24,7 @@ from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.base import Judge
 from llmi_env.judges.cache import JudgmentCache
 from llmi_env.judges.making import Entry, declared_terms, made_judge
+from llmi_env.judges.preparing import Preparation
 from llmi_env.task import Task
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.guard import guarded, within
@@ -41,6 +42,8 @@ class PanelJudge:
         combine: `mean` or `median` of the votes.
         quorum: votes that a term needs; by default more than half of the members that score it.
         deadline: seconds that one member may take; the others' votes count without it. Shorter than the World's `judge_deadline`.
+        prepare_deadline: seconds to wait for a member's models; it has no vote until they are loaded. Shorter than the World's
+            `judge_prepare_deadline`.
 
     Raises:
         ConfigError: an option, member or quorum that cannot be.
@@ -53,8 +56,9 @@ class PanelJudge:
         combine: str = "mean",
         quorum: int | None = None,
         deadline: float = 90.0,
+        prepare_deadline: float = 400.0,
     ) -> None:
-        _check(judges, combine, deadline)
+        _check(judges, combine, deadline, prepare_deadline)
         self.members = tuple(map(made_judge, judges))
         """Those that are asked."""
         self._combine, self._quorum, self._deadline = combine, quorum, float(deadline)
@@ -63,16 +67,21 @@ class PanelJudge:
             raise ConfigError(f"panel: the same judge twice is one vote, not two: {', '.join(twice)}")
         self._terms = tuple(dict.fromkeys(term for member in self.members for term in member.terms))
         _check_quorum(quorum, [member.terms for member in self.members])
+        self._preparing = tuple(Preparation(member, float(prepare_deadline)) for member in self.members)
         self._cache = JudgmentCache(None)
         self._turns: dict[int, asyncio.Semaphore] = {}
         self._loop: object = None
 
     @staticmethod
     def check_options(
-        judges: Sequence[Entry], combine: str = "mean", quorum: int | None = None, deadline: float = 90.0
+        judges: Sequence[Entry],
+        combine: str = "mean",
+        quorum: int | None = None,
+        deadline: float = 90.0,
+        prepare_deadline: float = 400.0,
     ) -> tuple[str, ...] | None:
         """The terms that a panel of these options scores, where all members' are known; raises as making it does, but makes nothing."""
-        _check(judges, combine, deadline)
+        _check(judges, combine, deadline, prepare_deadline)
         told = [declared_terms(entry) for entry in judges]
         terms = [known for known in told if known is not None]
         if len(terms) < len(told):
@@ -102,11 +111,11 @@ class PanelJudge:
         return {term: self._verdict(term, answers) for term in self._terms}
 
     def prepare(self) -> None:
-        """Have the members load their models."""
-        for member in self.members:
-            prepare = getattr(member, "prepare", None)
-            if callable(prepare):
-                prepare()
+        """Have the members load their models, all at the same time; one that fails, or takes too long, has no vote until it is ready."""
+        for preparing in self._preparing:
+            preparing.begin()
+        for preparing in self._preparing:
+            preparing.wait()
 
     async def aclose(self) -> None:
         """Close the members."""
@@ -119,6 +128,7 @@ class PanelJudge:
         member = self.members[at]
 
         async def ask() -> Judgments:
+            await self._preparing[at].ready()
             turn = self._turns.setdefault(at, asyncio.Semaphore(_slots(member)))
             async with turn:
                 return await within(self._deadline, guarded(member(document, task)))
@@ -157,11 +167,12 @@ class PanelJudge:
         )
 
 
-def _check(judges: object, combine: object, deadline: object) -> None:
+def _check(judges: object, combine: object, deadline: object, prepare_deadline: object) -> None:
     if combine not in _COMBINE:
         raise ConfigError(f"panel: no way to combine {combine!r}{did_you_mean(str(combine), _COMBINE)}")
-    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
-        raise ConfigError(f"panel: `deadline` is a number of seconds above 0, not {deadline!r}")
+    for name, seconds in (("deadline", deadline), ("prepare_deadline", prepare_deadline)):
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+            raise ConfigError(f"panel: `{name}` is a number of seconds above 0, not {seconds!r}")
     if isinstance(judges, str) or not isinstance(judges, Sequence) or not judges:
         raise ConfigError(f"panel: `judges` is a list of at least one judge, not {judges!r}")
 

@@ -4,7 +4,7 @@ The model is asked for one digit, and the score is the expectation over the prob
 Nothing is sampled, each document is judged by itself, and the nonce of the fence is made from the document: the same document has the
 same score, whatever else is judged. A policy cannot know the nonce of a document that it is still writing.
 
-The model is loaded on the first document; until then nothing imports torch.
+The model is loaded by `prepare`, which a World calls before the first document; until then nothing imports torch.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import inspect
 import json
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from llmi_env.judges.score_tokens import SCORES, Expectation
 from llmi_env.loading import LOADING
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+from llmi_env.world.threads import OneThread
 
 if TYPE_CHECKING:
     from llmi_env.judges.scoring_model import ScoringModel
@@ -51,6 +52,7 @@ class TransformersJudge:
             unscored.
         max_side: longest side of a picture as the model sees it, in pixels.
         max_pictures: pictures of a document, and of a task, that are shown at most.
+        deadline: seconds for one document; after it the terms are unscored. The World's `judge_deadline` bounds it as well.
 
     Raises:
         ConfigError: an option that cannot be, a model that is not there, or terms of pictures for a model that sees none.
@@ -71,12 +73,15 @@ class TransformersJudge:
         min_mass: float = 0.5,
         max_side: int = 448,
         max_pictures: int = 16,
+        deadline: float = 600.0,
     ) -> None:
-        _check(terms, dtype, min_mass, max_tokens=max_tokens, batch=batch, max_side=max_side, max_pictures=max_pictures)
+        counts = {"max_tokens": max_tokens, "batch": batch, "max_side": max_side, "max_pictures": max_pictures}
+        _check(terms, dtype, min_mass, deadline, **counts)
         self.model = model
         self.device, self.dtype = device, dtype
         self.max_tokens, self.batch, self.min_mass = max_tokens, batch, min_mass
         self.max_side, self.max_pictures = max_side, max_pictures
+        self.deadline = float(deadline)
         self._terms = tuple(dict.fromkeys(terms))
         self._prompts = {term: prompt for prompt in map(load_prompt, _PROMPTS) for term in prompt.terms}
         self._identity, sees = _described(model)
@@ -89,7 +94,7 @@ class TransformersJudge:
         self._sees = sees
         self._model: ScoringModel | None = None
         self._loading = threading.Lock()
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: OneThread | None = None
 
     @classmethod
     def check_options(cls, **options: Any) -> tuple[str, ...]:
@@ -98,7 +103,7 @@ class TransformersJudge:
         bound.apply_defaults()
         given = bound.arguments
         counts = {name: given[name] for name in ("max_tokens", "batch", "max_side", "max_pictures")}
-        _check(given["terms"], given["dtype"], given["min_mass"], **counts)
+        _check(given["terms"], given["dtype"], given["min_mass"], given["deadline"], **counts)
         return tuple(dict.fromkeys(given["terms"]))
 
     @property
@@ -122,23 +127,36 @@ class TransformersJudge:
         return json.dumps([VERSION, self.model, self._identity, prompts, options])
 
     async def __call__(self, document: Document, task: Task) -> Judgments:
-        """Judge one document in a thread of the judge's own; documents take turns. Cancelled, it stops before the next pass."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
+        """Judge one document in a thread of the judge's own; documents take turns. Given up, it stops before the next pass.
+
+        Where a pass hangs, its document is unscored after the deadline, and so are later ones, at once, until the model answers again.
+        """
+        thread = self._thread = self._thread or OneThread("judge")
+        if thread.busy > self.deadline:
+            return self._unscored(f"the model has been at an earlier document for {thread.busy:.0f} seconds")
         given_up = threading.Event()
+        work = thread.submit(partial(self.judge, document, task, given_up))
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: self.judge(document, task, given_up)
-            )
-        except asyncio.CancelledError:
+            return await asyncio.wait_for(asyncio.wrap_future(work), self.deadline)
+        except TimeoutError:
+            if work.done() and not work.cancelled():
+                return work.result()
+            return self._unscored(f"the model did not answer within {self.deadline:g} seconds (its option `deadline`)")
+        finally:
             given_up.set()
-            raise
+
+    def prepare(self) -> None:
+        """Load the model now, not with the first document."""
+        self._loaded()
+
+    def _unscored(self, reason: str) -> Judgments:
+        return dict.fromkeys(self._terms, Unscored(reason))
 
     async def aclose(self) -> None:
         """Let go of the model; a later document loads it again."""
         thread, self._thread, self._model = self._thread, None, None
         if thread is not None:
-            thread.shutdown(wait=False, cancel_futures=True)
+            thread.close()
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_model", "_loading", "_thread")}
@@ -260,7 +278,7 @@ def cut(document: Document, max_tokens: int, layout: str, fence: Fence, tokenize
     return Document(tuple(block for block in kept if not isinstance(block, Text) or block.text)), tail - head
 
 
-def _check(terms: Sequence[str], dtype: str, min_mass: float, **counts: int) -> None:
+def _check(terms: Sequence[str], dtype: str, min_mass: float, deadline: float, **counts: int) -> None:
     known = [term for name in _PROMPTS for term in load_prompt(name).terms]
     if isinstance(terms, str) or not terms:
         raise ConfigError(
@@ -273,6 +291,8 @@ def _check(terms: Sequence[str], dtype: str, min_mass: float, **counts: int) -> 
         raise ConfigError(f"transformers judge: no dtype {dtype!r}{did_you_mean(str(dtype), _DTYPES)}")
     if not 0 <= min_mass <= 1:
         raise ConfigError(f"transformers judge: `min_mass` is a probability, not {min_mass!r}")
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+        raise ConfigError(f"transformers judge: `deadline` is a number of seconds above 0, not {deadline!r}")
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ConfigError(f"transformers judge: `{name}` is a whole number from 1 on, not {count!r}")

@@ -64,6 +64,9 @@ class WorldConfig(BaseModel):
     judge_deadline: float = Field(default=120.0, gt=0)
     """Seconds that one judge may take over one document."""
 
+    judge_prepare_deadline: float = Field(default=450.0, gt=0)
+    """Seconds that documents wait for a judge to be made or to load its models; its loading goes on beyond that."""
+
     judge_concurrency: int = Field(default=2, ge=1)
     """How many documents one judge scores at the same time, where it does not say so itself by a `concurrency` of its own."""
 

@@ -30,6 +30,7 @@ from llmi_env.errors import (
     LLMIError,
     MissingExtra,
     ToolError,
+    WorldError,
     classify,
     did_you_mean,
     fault_of,
@@ -37,6 +38,7 @@ from llmi_env.errors import (
 from llmi_env.judges.base import Judge
 from llmi_env.judges.cache import Caching, JudgmentCache, judge_identity
 from llmi_env.judges.making import make_judge, tell_stand_ins
+from llmi_env.judges.preparing import Preparation
 from llmi_env.task import Task
 from llmi_env.tools import make_tool
 from llmi_env.tools.base import Tool, ToolContext, Warming
@@ -46,6 +48,7 @@ from llmi_env.world.flights import Flights, Grounded
 from llmi_env.world.guard import guarded, within
 from llmi_env.world.pictures import normalise
 from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+from llmi_env.world.threads import in_thread
 
 _log = logging.getLogger(__name__)
 _DEFAULT_CONCURRENCY = 4
@@ -148,7 +151,7 @@ class _Engine:
         self._given_judges = judges
         self._judges: tuple[Judge, ...] | None = None
         self._making: dict[str, asyncio.Lock] = {}
-        self._prepared: set[str] = set()
+        self._preparing: dict[str, Preparation] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._cache = OutcomeCache(config.cache_mb * 1_000_000)
         self._flights: Flights[Outcome] = Flights()
@@ -270,7 +273,7 @@ class _Engine:
                 made, names = list(self._given_judges), [type(judge).__name__ for judge in self._given_judges]
                 for use, options in self._config.judge_uses():
                     _log.info("making judge %s", use)
-                    made.append(await asyncio.to_thread(make_judge, use, options))
+                    made.append(await self._made(use, options))
                     names.append(use)
                 tell_stand_ins([(name, judge.terms) for name, judge in zip(names, made, strict=True)])
                 for judge in made:
@@ -278,6 +281,16 @@ class _Engine:
                         judge.use_cache(self._judgments)
                 self._judges = tuple(made)
         return self._judges
+
+    async def _made(self, use: str, options: Mapping[str, Any]) -> Judge:
+        seconds = self._config.judge_prepare_deadline
+        work = in_thread(partial(make_judge, use, options), f"making {use}")
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(work), seconds)
+        except TimeoutError:
+            raise WorldError(
+                f"judge {use!r} was not made within {seconds:g} seconds: load models in `prepare`, or raise judge_prepare_deadline"
+            ) from None
 
     async def judge(self, document: Document, task: Task) -> Judgments:
         judges = await self.judges()
@@ -297,17 +310,10 @@ class _Engine:
         """One judge's answer; one that was given before needs no turn."""
         return await self._judgments.through(judge, document, task, partial(self._hear, name, judge, document, task))
 
-    async def _prepare(self, name: str, judge: Judge) -> None:
-        """Have a judge load its models, once: the deadline is for judging."""
-        async with self._making.setdefault(name, asyncio.Lock()):
-            prepare = None if name in self._prepared else getattr(judge, "prepare", None)
-            if callable(prepare):
-                await asyncio.to_thread(prepare)
-            self._prepared.add(name)
-
     async def _hear(self, name: str, judge: Judge, document: Document, task: Task) -> Judgments:
         try:
-            await self._prepare(name, judge)
+            # its models are loaded once, and outside of the deadline, which is for judging
+            await self._preparing.setdefault(name, Preparation(judge, self._config.judge_prepare_deadline)).ready()
             async with self._judges_turn(name, judge):
                 answer: object = await within(self._config.judge_deadline, guarded(judge(document, task)))
             return _checked(judge, answer)

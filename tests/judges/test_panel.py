@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,10 @@ def test_it_pickles_and_closes_its_members() -> None:
         pytest.param({"judges": [Member(1, "a"), Member(2, "a")]}, "the same judge twice", id="twice"),
         pytest.param({"judges": [Member()], "combine": "maximum"}, "no way to combine 'maximum'", id="combine"),
         pytest.param({"judges": [Member(), Member()], "quorum": 3}, r"lies in 1\.\.2", id="quorum"),
-        pytest.param({"judges": [Member()], "deadline": 0}, "above 0", id="deadline"),
+        pytest.param({"judges": [Member()], "deadline": 0}, "`deadline` .* above 0", id="deadline"),
+        pytest.param(
+            {"judges": [Member()], "prepare_deadline": 0}, "`prepare_deadline` .* above 0", id="prepare deadline"
+        ),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
@@ -185,3 +189,33 @@ def test_members_load_their_models_beforehand() -> None:
     member = Unruly("exits")
     PanelJudge([member, SimulatedJudge(["text_quality"])]).prepare()
     assert member.prepared == 1
+
+
+class Heavy(Member):
+    """Loads for a while, for ever or in vain."""
+
+    def __init__(self, score: float, does: str = "") -> None:
+        super().__init__(score, f"heavy {score}")
+        self.does = does
+
+    def prepare(self) -> None:
+        if self.does == "hangs":
+            time.sleep(5)
+        if self.does == "fails":
+            raise OSError("no weights")
+
+
+def test_a_member_whose_models_are_not_there_has_no_vote() -> None:
+    panel = PanelJudge([Heavy(2), Heavy(3), Heavy(5, "hangs"), Heavy(1, "fails")], quorum=2, prepare_deadline=0.3)
+    config = WorldConfig(tools={}, judges=[], judge_prepare_deadline=3, judge_cache=None)
+
+    async def judged() -> Any:
+        return (await InProcessWorld(judges=[panel], config=config).judge(DOCUMENT, TASK))["quality"]
+
+    start = time.monotonic()
+    assert asyncio.run(judged()).votes == (2, 3)
+    assert time.monotonic() - start < 2
+    strict = PanelJudge([Heavy(2), Heavy(5, "hangs")], quorum=2, prepare_deadline=0.1)
+    found = asyncio.run(strict(DOCUMENT, TASK))["quality"]
+    assert isinstance(found, Unscored)
+    assert "Heavy: the judge has not loaded its models within 0.1 seconds" in found.reason

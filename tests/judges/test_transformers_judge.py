@@ -7,6 +7,8 @@ import math
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from llmi_env.judges.transformers_judge import TransformersJudge, cut
 from llmi_env.task import Task
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
-from llmi_env.world.protocol import Scored, Unscored
+from llmi_env.world.protocol import Judgment, Scored, Unscored
 
 OWLS = Task("Write about owls, with a photo.", id="owls")
 DIGITS = {score: (score,) for score in (1, 2, 3, 4, 5)}
@@ -272,10 +274,11 @@ def test_a_text_model_cannot_be_asked_about_pictures(reader: Path) -> None:
         ({"terms": "text_quality"}, "is a list"),
         ({"dtype": "float8"}, "no dtype"),
         ({"min_mass": 1.5}, "is a probability"),
+        ({"deadline": 0}, "`deadline` is a number of seconds above 0"),
         ({"batch": 0}, "`batch` is a whole number from 1 on"),
         ({"model": "no-such-folder"}, "no policy 'no-such-folder'"),
     ],
-    ids=["term", "terms", "dtype", "mass", "batch", "model"],
+    ids=["term", "terms", "dtype", "mass", "deadline", "batch", "model"],
 )
 def test_options_that_cannot_be_are_refused_on_making(reader: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -309,6 +312,78 @@ def test_it_is_a_judge_of_worlds_and_loads_torch_on_the_first_document_only(read
             await world.aclose()
 
     assert asyncio.run(ask()) == TransformersJudge(str(reader), min_mass=0.0).judge(owls(), OWLS)
+
+
+def test_a_pass_that_hangs_leaves_its_document_unscored_and_later_ones_at_once(
+    reader: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = TransformersJudge(str(reader), deadline=0.3)
+    go = threading.Event()
+    passes: list[str] = []
+
+    def hang(document: Document, task: Task, given_up: threading.Event) -> dict[str, Judgment]:
+        passes.append(document.text)
+        if document.text == "hangs":
+            go.wait(60)
+            assert given_up.is_set()
+        return {term: Scored(3.0) for term in judge.terms}
+
+    monkeypatch.setattr(judge, "judge", hang)
+
+    def document(text: str) -> Document:
+        return Document((Text(text),))
+
+    async def judged() -> None:
+        first = await judge(document("hangs"), OWLS)
+        assert first == dict.fromkeys(
+            judge.terms, Unscored("the model did not answer within 0.3 seconds (its option `deadline`)")
+        )
+        await asyncio.sleep(0.1)
+        start = time.monotonic()
+        second = await judge(document("at once"), OWLS)
+        assert time.monotonic() - start < 0.2
+        assert "at an earlier document for 0 seconds" in str(second["text_quality"])
+        go.set()
+        await asyncio.sleep(0.1)
+        third = await judge(document("again"), OWLS)
+        assert third["text_quality"] == Scored(3.0)
+        await judge.aclose()
+
+    asyncio.run(judged())
+    assert passes == ["hangs", "again"]
+
+
+def test_a_process_ends_although_a_pass_hangs(reader: Path) -> None:
+    program = (
+        "import asyncio, time\n"
+        "from llmi_env.document import Document, Text\n"
+        "from llmi_env.judges.transformers_judge import TransformersJudge\n"
+        "from llmi_env.task import Task\n"
+        f"judge = TransformersJudge({str(reader)!r}, deadline=0.2)\n"
+        "judge.judge = lambda *_: time.sleep(600)\n"
+        "print(asyncio.run(judge(Document((Text('Owls.'),)), Task('Owls?')))['text_quality'].reason)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert "did not answer within 0.2 seconds" in done.stdout
+
+
+def test_a_world_has_it_load_its_model_outside_of_the_deadline(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmi_env.judges.scoring_model import ScoringModel
+
+    judge = TransformersJudge(str(reader), ["text_quality"], min_mass=0.0)
+    load = ScoringModel.load
+
+    def slowly(*arguments: Any) -> ScoringModel:
+        time.sleep(1.0)
+        return load(*arguments)
+
+    monkeypatch.setattr(ScoringModel, "load", slowly)
+    judge.prepare()  # warm: what the first pass of a process costs is not the judge's
+    judge.judge(owls(), OWLS)
+    judge._model = None
+    config = WorldConfig(tools={}, judges=[], judge_deadline=0.9, judge_cache=None)
+    judged = asyncio.run(InProcessWorld(judges=[judge], config=config).judge(owls(), OWLS))
+    assert isinstance(judged["text_quality"], Scored)
 
 
 def test_what_is_not_there_is_not_asked_about(viewer: Path) -> None:

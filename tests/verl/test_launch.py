@@ -52,7 +52,7 @@ def test_a_term_that_no_judge_scores_is_told_before_anything_starts(tmp_path: Pa
 @pytest.mark.parametrize("world", ["local", "http://127.0.0.1:9"])
 def test_a_typing_error_in_a_judges_options_starts_no_world(world: str) -> None:
     judges = "env.services.judges=[{use: embedded, loooks: false}]"
-    with pytest.raises(ConfigError, match="judge 'embedded': .*'loooks', did you mean 'looks'"):
+    with pytest.raises(ConfigError, match=r"judge 'embedded': .*'loooks', did you mean 'looks'"):
         check(f"env.world={world}", judges)
     with pytest.raises(ConfigError, match="did you mean 'looks'"):
         launch.VerlTrainer().dry_run(load_recipe("verl-tiny-grpo", [f"env.world={world}", judges]), Path("nowhere"))

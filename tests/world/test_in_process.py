@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from llmi_env.calls import SEARCH, Call, ToolSpec
 from llmi_env.document import Document, Failure, Picture, Provenance, Text
-from llmi_env.errors import AssetError, ConfigError, MissingExtra, ToolUnavailable
+from llmi_env.errors import AssetError, ConfigError, MissingExtra, ToolUnavailable, WorldError
 from llmi_env.task import Task
 from llmi_env.testing import JUDGED_TERMS, SimulatedJudge, SimulatedTool, simulated_config, simulated_world
 from llmi_env.tools.base import ToolContext
@@ -370,6 +371,77 @@ def test_a_judge_loads_its_models_once_and_not_within_its_deadline() -> None:
 
     assert [judged["quality"].score for judged in asyncio.run(many())] == [3, 3, 3]
     assert judge.loads == 1
+
+
+class Loading(Judging):
+    """A judge whose models take as long as it is told, or until they are let go."""
+
+    def __init__(self, *does: Any) -> None:
+        super().__init__()
+        self.does, self.loads = list(does), 0
+        self.go = threading.Event()
+
+    def prepare(self) -> None:
+        self.loads += 1
+        does = self.does.pop(0) if self.does else None
+        if isinstance(does, BaseException):
+            raise does
+        if does == "hang":
+            self.go.wait(60)
+
+
+def test_models_that_are_never_loaded_leave_documents_unscored_and_hold_up_nobody() -> None:
+    judge, other = Loading("hang"), SimulatedJudge(["wit"], score=4)
+    config = WorldConfig(tools={}, judges=[], judge_prepare_deadline=0.3)
+
+    async def three() -> tuple[list[Any], float, Any]:
+        world = InProcessWorld(judges=[judge, other], config=config)
+        first = await asyncio.gather(*(world.judge(Document((Text(f"{at}"),)), Task("q")) for at in range(2)))
+        start = time.monotonic()
+        first.append(await world.judge(Document((Text("later"),)), Task("q")))
+        waited = time.monotonic() - start
+        judge.go.set()
+        await asyncio.sleep(0.1)
+        return first, waited, await world.judge(Document((Text("at last"),)), Task("q"))
+
+    early, waited, late = asyncio.run(three())
+    for judged in early:
+        assert judged["quality"] == Unscored("the judge has not loaded its models within 0.3 seconds")
+        assert judged["wit"].score == 4
+    assert waited < 0.2  # the wait is counted from the beginning of the loading
+    assert judge.loads == 1
+    assert late["quality"].score == 3
+
+
+def test_models_that_failed_to_load_are_loaded_again() -> None:
+    judge = Loading(OSError("disk full"), SystemExit(3))
+
+    async def three() -> list[Any]:
+        world = InProcessWorld(judges=[judge])
+        return [await world.judge(Document((Text(f"{at}"),)), Task("q")) for at in range(3)]
+
+    first, second, third = (judged["quality"] for judged in asyncio.run(three()))
+    assert first == Unscored("OSError: disk full")
+    assert "wanted to end the process" in second.reason
+    assert third.score == 3
+    for error in (ConfigError("no such model"), MissingExtra("a judge", "judges")):
+        with pytest.raises(type(error)):
+            asyncio.run(InProcessWorld(judges=[Loading(error)]).judge(Document((Text("x"),)), Task("q")))
+
+
+class NeverMade(Judging):
+    def __init__(self) -> None:
+        time.sleep(5)
+        super().__init__()
+
+
+def test_a_judge_that_is_never_made_is_an_error() -> None:
+    use = f"{__name__}:NeverMade"
+    world = InProcessWorld.from_config(WorldConfig(tools={}, judges=[use], judge_prepare_deadline=0.2))
+    start = time.monotonic()
+    with pytest.raises(WorldError, match=r"NeverMade' was not made within 0\.2 seconds"):
+        asyncio.run(world.judge(DOCUMENT, TASK))
+    assert time.monotonic() - start < 3
 
 
 def test_a_judge_that_is_set_up_wrongly_is_an_error() -> None:
