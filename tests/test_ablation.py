@@ -320,3 +320,15 @@ def test_a_preset_of_ones_own_does_not_hide_the_bundled_one_of_its_name() -> Non
     names = [variant.name for variant in load_variants({"presets": ["paper", "llmi"]}, mine)]
     assert names == ["paper", "bundled paper", "llmi"]
     assert [v.name for v in load_variants({"presets": ["paper"]}, HybridReward.preset("paper"))] == ["paper"]
+
+
+def test_the_base_is_told_from_the_bundled_preset_of_its_name_by_all_that_scores(tmp_path: Path) -> None:
+    exact = HybridReward.preset("paper", exact=True)
+    assert [v.name for v in load_variants({"presets": ["paper"]}, exact)] == ["paper", "bundled paper"]
+    path = tmp_path / "mine.yaml"
+    path.write_text(HybridReward.preset("paper").spec.model_copy(update={"name": "mine"}).to_yaml())
+    mine = HybridReward.load(path)
+    # by its name it is the base, by its path one more variant
+    assert [v.name for v in load_variants({"presets": ["mine", str(path)]}, mine)] == ["mine", str(path)]
+    with pytest.raises(ConfigError, match="no reward preset 'mien'"):
+        load_variants({"presets": ["mien"]}, mine)

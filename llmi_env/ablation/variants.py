@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmi_env.config import load_yaml, parse_model
 from llmi_env.errors import ConfigError
 from llmi_env.rewards.hybrid import HybridReward
+from llmi_env.rewards.preset import preset_names
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,10 @@ def _changes(spec: AblationSpec, base: HybridReward) -> Iterator[tuple[str, Vari
     for preset in spec.presets:
         if preset != base.name:
             yield preset, VariantSpec(preset=preset)
-        elif HybridReward.load(preset).spec != base.spec:  # a preset of the user's own has taken the name
-            yield f"bundled {preset}", VariantSpec(preset=preset)
+        elif preset in preset_names():  # unless it is the base itself, a preset of the user's own has taken the name
+            bundled = HybridReward.preset(preset)
+            if (bundled.spec, bundled.exact) != (base.spec, base.exact):
+                yield f"bundled {preset}", VariantSpec(preset=preset)
     if spec.drop_each:
         for term in base.spec.needed:
             if base.spec.terms[term].weight == 1:
