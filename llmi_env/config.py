@@ -19,7 +19,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llmi_env.episode import Limits
@@ -27,6 +26,7 @@ from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.prompting import PromptStyle
 from llmi_env.rewards.preset import is_path
 from llmi_env.world.config import WorldConfig
+from llmi_env.yaml_text import parse_yaml, read_yaml
 
 ActionMode = Literal["token", "chunk", "call", "document"]
 """What an action is: one token, a piece of text, text or a call, or the whole document."""
@@ -195,39 +195,6 @@ def load_yaml(kind: str, source: str | Path | Mapping[str, Any]) -> dict[str, An
     return load_yaml_preset(kind, text)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: `2e-4` is a number, and a key given twice is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
-)
-
-
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Read a YAML mapping; `where` names it in errors. An empty text is an empty mapping.
-
-    Raises:
-        ConfigError: not YAML, or not a mapping with text keys.
-    """
-    try:
-        data = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ConfigError(f"{where}: expected a mapping of option: value, got {type(data).__name__}")
-    return data
-
-
 # ----------------------------------------------------------------------------------------------------------------- overrides
 
 
@@ -277,10 +244,7 @@ def _read_override(text: str) -> tuple[str, Any]:
     key = key.strip()
     if not equals or not all(key.split(".")):
         raise ConfigError(f"an override is written key=value or group.key=value, not {text!r}")
-    try:
-        return key, yaml.load(value, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r}: the value is not YAML: {' '.join(str(error).split())}") from error
+    return key, read_yaml(value, f"override {text!r}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- validation

@@ -16,11 +16,11 @@ from llmi_env.config import (
     load_yaml,
     load_yaml_preset,
     parse_model,
-    parse_yaml,
     preset_names,
 )
 from llmi_env.errors import ConfigError
 from llmi_env.world.config import WorldConfig
+from llmi_env.yaml_text import parse_yaml
 
 
 class TestPresets:
@@ -67,7 +67,10 @@ class TestSources:
             ("a: [1", "not YAML"),
             ("- a", "expected a mapping"),
             ("1: a", "expected a mapping"),
-            ("a: 1\na: 2", "given twice"),
+            ("a: 1\na: 2", "the key 'a' is given twice"),
+            ("a: {b: 1, c: 2, b: 1}", "the key 'b' is given twice"),
+            ("a: 2026-99-99", "not YAML"),
+            ("[" * 5000, "not YAML"),
         ],
     )
     def test_a_file_that_is_no_mapping(self, tmp_path: Path, text: str, said: str) -> None:
@@ -77,6 +80,11 @@ class TestSources:
             load_config(path)
         with pytest.raises(ConfigError, match="here: .*" + said):
             parse_yaml(text, "here")
+
+    def test_merged_keys_may_be_given_another_value(self) -> None:
+        text = "deep:\n  er: &b\n    <<: &a {x: 1, y: 2}\n    x: 3\nc: {<<: *b, x: 4}\nd: {<<: *a}"
+        read = parse_yaml(text, "here")
+        assert (read["deep"]["er"], read["c"], read["d"]) == ({"x": 3, "y": 2}, {"x": 4, "y": 2}, {"x": 1, "y": 2})
 
     def test_a_missing_or_binary_file(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="cannot read"):

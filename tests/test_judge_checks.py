@@ -86,7 +86,7 @@ def test_what_a_judge_scores_is_told_by_its_options(entry: Any, terms: tuple[str
 
 
 def test_all_that_ship_tell_what_they_score() -> None:
-    options = {"openai": {"model": "m"}, "panel": {"judges": ["embedded"]}}
+    options: dict[str, dict[str, Any]] = {"openai": {"model": "m"}, "panel": {"judges": ["embedded"]}}
     for name in JUDGES.builtin:
         terms = declared_terms({"use": name, **options.get(name, {})})
         assert terms, name
@@ -132,7 +132,7 @@ def test_a_typing_error_in_options_is_told_without_a_world(where: str, entry: An
 def test_keys_and_models_are_the_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    judges = [
+    judges: list[Any] = [
         {"use": "openai", "model": "m"},
         {
             "use": "transformers",

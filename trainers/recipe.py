@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from llmi_env.config import EnvConfig, apply_overrides, load_config, load_yaml, parse_model
 from llmi_env.errors import ConfigError
+from llmi_env.yaml_text import parse_yaml
 from trainers.losses import Aggregation
 from trainers.protocol import find_trainer
 
@@ -240,7 +241,7 @@ def load_recipe(
 
 def check_unchanged(stored: str, recipe: BaseRecipe) -> None:
     """Raise `ConfigError` with every difference, where a run was begun with another recipe; only `steps` may grow."""
-    before, now = yaml.safe_load(stored), yaml.safe_load(recipe.to_yaml())
+    before, now = parse_yaml(stored, "config.yaml of the run"), parse_yaml(recipe.to_yaml(), "the recipe")
     first, second = dict(_flat(before)), dict(_flat(now))
     differences = [
         f"{key}: {first.get(key)!r} then, {second.get(key)!r} now"

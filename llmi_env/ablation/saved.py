@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError, require
 from llmi_env.judgment_files import document_names, episode_files, judgments_of, read_judgments, run_folder
@@ -25,6 +23,7 @@ from llmi_env.store import StoreError, read_episodes
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgments
 from llmi_env.world.wire import unpack
+from llmi_env.yaml_text import read_yaml
 
 _COLUMNS = ("task", "group", "report")
 
@@ -156,8 +155,8 @@ def base_reward(path: Path, episodes: Sequence[SavedEpisode]) -> HybridReward:
     config = run_folder(path) / "config.yaml"
     if config.is_file():
         try:
-            named = yaml.safe_load(config.read_text(encoding="utf-8"))["env"]["reward"]
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+            named = read_yaml(config.read_text(encoding="utf-8"), str(config))["env"]["reward"]
+        except (ConfigError, UnicodeDecodeError, KeyError, TypeError):
             named = None
         if isinstance(named, str):
             return HybridReward.load(named)

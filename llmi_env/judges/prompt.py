@@ -22,12 +22,11 @@ from importlib import resources
 from string import Template
 from typing import Any, Literal
 
-import yaml
-
 from llmi_env.document import Document, Figure, Picture, Text
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.task import Task
 from llmi_env.visible_text import defused, visible
+from llmi_env.yaml_text import parse_yaml
 
 NOTHING_TO_JUDGE = 5.0
 """Score of a term that is about pictures or calls where there are none: LLM-I's rule, which reward presets may overrule."""
@@ -167,7 +166,7 @@ def load_prompt(name: str) -> Prompt:
     names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")} - {"layout"}
     if name not in names:
         raise ConfigError(f"no prompt of judges {name!r}{did_you_mean(name, names)}")
-    data = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    data = parse_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"prompt {name!r}")
     low, high = data.pop("scale")
     body = json.dumps([data, low, high, _layout()], sort_keys=True)
     return Prompt(low=low, high=high, digest=hashlib.sha256(body.encode()).hexdigest()[:16], **data)
@@ -176,8 +175,7 @@ def load_prompt(name: str) -> Prompt:
 @cache
 def _layout() -> dict[str, Any]:
     file = resources.files("llmi_env.judges") / "prompts" / "layout.yaml"
-    layout: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return layout
+    return parse_yaml(file.read_text(encoding="utf-8"), "layout of prompts")
 
 
 def clean(text: str) -> str:

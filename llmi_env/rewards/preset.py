@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.yaml_text import parse_yaml, read_yaml
 
 RULE_TERMS = ("image_count", "tool_use", "tool_choice", "call_validity", "call_success", "plain_text")
 """Terms that need no judge. Every other term is a judge's."""
@@ -126,7 +127,8 @@ class Preset(BaseModel):
         if name not in preset_names():
             raise ConfigError(f"no reward preset {name!r}{did_you_mean(str(name), preset_names())}")
         text = (resources.files("envs_configs") / "rewards" / f"{name}.yaml").read_text(encoding="utf-8")
-        return cls.parse(yaml.safe_load(text), f"reward preset {name!r}")
+        where = f"reward preset {name!r}"
+        return cls.parse(parse_yaml(text, where), where)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Preset:
@@ -135,11 +137,12 @@ class Preset(BaseModel):
         Raises:
             ConfigError: when the file cannot be read or holds no preset.
         """
+        where = f"reward preset {str(path)!r}"
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"reward preset {str(path)!r} cannot be read: {error}") from error
-        return cls.parse(data, f"reward preset {str(path)!r}")._seen_from(Path(path).parent)
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where} cannot be read: {error}") from error
+        return cls.parse(read_yaml(text, where), where)._seen_from(Path(path).parent)
 
     def to_yaml(self) -> str:
         """The preset as `from_file` reads it."""
