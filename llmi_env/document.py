@@ -56,9 +56,12 @@ class Picture:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of size, mode and pixels, in hexadecimal."""
-        head = f"{self.image.mode}:{self.image.width}x{self.image.height}:".encode()
-        return hashlib.sha256(head + self.image.tobytes()).hexdigest()
+        """SHA-256 of size, mode and pixels, in hexadecimal; of a picture with a palette, those of the colours that are seen."""
+        seen = self.image
+        if seen.mode in ("P", "PA"):
+            seen = seen.convert("RGBA" if seen.has_transparency_data else "RGB")
+        head = f"{seen.mode}:{seen.width}x{seen.height}:".encode()
+        return hashlib.sha256(head + seen.tobytes()).hexdigest()
 
     @cached_property
     def png(self) -> bytes:

@@ -84,9 +84,7 @@ class PictureMessage(_Message):
         """Encode; fast rather than small, since most travel no farther than a socket of the same machine."""
         image, p = picture.image, picture.provenance
         if image.mode not in _EXACT_MODES:
-            image = image.convert(
-                "RGBA" if "transparency" in image.info or image.mode in ("PA", "La", "RGBa") else "RGB"
-            )
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         bare = image.copy()
         bare.info = {}
         buffer = io.BytesIO()
