@@ -163,7 +163,7 @@ def rescore(
             world = connect(where, services)
             try:
                 assert isinstance(world, TellingWorld)  # all that have a name are
-                kept = JudgmentFile(place, {"judges": judges}, await world.identities())
+                kept = JudgmentFile(place, {"judges": judges}, [judge.identity for judge in await world.about_judges()])
                 await work.judge_all(world, kept, files, lambda: progress.advance(bar))
             except* LLMIError as errors:
                 raise errors.exceptions[0] from None

@@ -250,7 +250,7 @@ def replying(status: int, body: str, headers: dict[str, str] | None = None) -> F
 
     @app.get("/terms")
     async def terms() -> dict[str, Any]:
-        return {"terms": list(JUDGED_TERMS), "judges": []}
+        return {"judges": [{"name": "a", "identity": "a", "terms": list(JUDGED_TERMS)}]}
 
     @app.post("/judge")
     async def judge() -> Response:

@@ -220,20 +220,24 @@ def test_one_judge_is_made_once_and_an_object_stands_for_itself() -> None:
         made_judge(object())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("how", ["declared", "made"])
+@pytest.mark.parametrize("how", ["declared", "made", "elsewhere"])
 def test_a_stand_in_is_warned_of_once(
     how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(making, "_told", set())
     second: dict[str, Any] = {"use": "embedded", "terms": ["text_quality"]}
     judges: list[Any] = ["embedded", second]
-    if how == "made":
+    if how != "declared":
         judges = [SIMULATED, {**second, "use": SIMULATED}]
     services = WorldConfig(tools={}, judges=judges)
     with caplog.at_level(logging.WARNING, logger="llmi_env.judges.making"):
         for _ in range(2):
-            asyncio.run(ask_judges("in_process", services, LLMI))
-            asyncio.run(InProcessWorld.from_config(services).terms())
+            if how == "elsewhere":
+                with served(create_app(services)) as address:
+                    asyncio.run(ask_judges(address, WorldConfig(tools={}, judges=["embedded"]), LLMI))
+            else:
+                asyncio.run(ask_judges("in_process", services, LLMI))
+                asyncio.run(InProcessWorld.from_config(services).terms())
     (told,) = caplog.messages
     assert told.startswith("text_quality is scored by 2 judges")
     assert "within a group" in told

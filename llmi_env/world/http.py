@@ -26,9 +26,10 @@ from tenacity import (
 from llmi_env.calls import Call
 from llmi_env.document import Document, Failure, Outcome, Picture
 from llmi_env.errors import LLMIError, WorldError
+from llmi_env.judges.making import tell_stand_ins
 from llmi_env.task import Task
 from llmi_env.world import wire
-from llmi_env.world.protocol import Judgments, Unscored
+from llmi_env.world.protocol import AboutJudge, Judgments, Unscored
 
 __all__ = ["ConnectionLost", "HttpWorld", "RemoteWorld"]
 
@@ -94,7 +95,7 @@ class RemoteWorld:
     """
 
     _pid: int
-    _terms: wire.Terms | None
+    _judges: tuple[AboutJudge, ...] | None
     _lines: dict[tuple[asyncio.AbstractEventLoop, str], _Line]
 
     def __init__(self, url: str, uds: str | None = None, *, attempts: int = 4, patience: float = 600.0) -> None:
@@ -169,19 +170,17 @@ class RemoteWorld:
             WorldError: the service cannot be reached and has never told.
             ConfigError, MissingExtra, AssetError: one of its judges cannot be made.
         """
-        return tuple((await self._told()).terms)
+        return tuple(dict.fromkeys(term for judge in await self.about_judges() for term in judge.terms))
 
-    async def identities(self) -> tuple[str, ...]:
-        """What tells each of the World's judges from any other (`llmi_env.judges.cache.judge_identity`); raises as `terms` does."""
-        return tuple((await self._told()).judges)
-
-    async def _told(self) -> wire.Terms:
-        if self._terms is None:
+    async def about_judges(self) -> tuple[AboutJudge, ...]:
+        """Name, identity and terms of each of the World's judges; raises as `terms` does."""
+        if self._judges is None:
             try:
-                self._terms = wire.Terms.model_validate_json(await self._ask("GET", "/terms"))
+                self._judges = wire.Terms.model_validate_json(await self._ask("GET", "/terms")).value()
             except (ConnectionLost, httpx.TimeoutException, ValidationError) as error:
                 raise WorldError(f"the World at {self._place} does not tell what it judges: {error}") from error
-        return self._terms
+            tell_stand_ins([(judge.name, judge.terms) for judge in self._judges])  # the service's own log is elsewhere
+        return self._judges
 
     async def health(self) -> wire.Health:
         """What the service says of itself.
@@ -286,11 +285,11 @@ class RemoteWorld:
 
     def _forget(self) -> None:
         self._pid = os.getpid()
-        self._terms = None
+        self._judges = None
         self._lines = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_pid", "_terms", "_lines")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_pid", "_judges", "_lines")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

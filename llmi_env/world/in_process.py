@@ -47,7 +47,7 @@ from llmi_env.world.config import WorldConfig
 from llmi_env.world.flights import Flights, Grounded
 from llmi_env.world.guard import guarded, within
 from llmi_env.world.pictures import normalise
-from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+from llmi_env.world.protocol import AboutJudge, Judgment, Judgments, Scored, Unscored
 from llmi_env.world.threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -116,12 +116,15 @@ class InProcessWorld:
 
     async def terms(self) -> tuple[str, ...]:
         """Every term that the judges score; makes the judges."""
-        judges = await self._current().judges()
-        return tuple(dict.fromkeys(term for judge in judges for term in judge.terms))
+        return tuple(dict.fromkeys(term for judge in await self.about_judges() for term in judge.terms))
 
-    async def identities(self) -> tuple[str, ...]:
-        """What tells each judge from any other (`llmi_env.judges.cache.judge_identity`); makes the judges."""
-        return tuple(map(judge_identity, await self._current().judges()))
+    async def about_judges(self) -> tuple[AboutJudge, ...]:
+        """Name, identity and terms of each judge; makes the judges."""
+        engine = self._current()
+        return tuple(
+            AboutJudge(name, judge_identity(judge), tuple(judge.terms))
+            for name, judge in zip(engine.judge_names, await engine.judges(), strict=True)
+        )
 
     async def aclose(self) -> None:
         """Close all tools and judges; a later call makes those of the configuration again."""
@@ -267,15 +270,19 @@ class _Engine:
 
     # ------------------------------------------------------------------------------------------------------------ judges
 
+    @property
+    def judge_names(self) -> list[str]:
+        """Names of the judges, in the order of `judges`."""
+        return [*(type(judge).__name__ for judge in self._given_judges), *(use for use, _ in self._config.judge_uses())]
+
     async def judges(self) -> tuple[Judge, ...]:
         async with self._making.setdefault("judges", asyncio.Lock()):
             if self._judges is None:
-                made, names = list(self._given_judges), [type(judge).__name__ for judge in self._given_judges]
+                made = list(self._given_judges)
                 for use, options in self._config.judge_uses():
                     _log.info("making judge %s", use)
                     made.append(await self._made(use, options))
-                    names.append(use)
-                tell_stand_ins([(name, judge.terms) for name, judge in zip(names, made, strict=True)])
+                tell_stand_ins([(name, judge.terms) for name, judge in zip(self.judge_names, made, strict=True)])
                 for judge in made:
                     if isinstance(judge, Caching):
                         judge.use_cache(self._judgments)

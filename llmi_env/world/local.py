@@ -81,7 +81,7 @@ class LocalWorld(RemoteWorld):
             self.uds = str(self._helper.socket)
         helper = self._helper
         if not helper.is_leased():
-            self._terms = None
+            self._judges = None
             await asyncio.to_thread(helper.ensure, self.start_timeout)
 
     def _forget(self) -> None:

@@ -78,14 +78,29 @@ class World(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class AboutJudge:
+    """What a World tells of one of its judges.
+
+    Attributes:
+        name: as the configuration has it; of an object its class.
+        identity: what tells it from any other: class, options and versions that can move a score (`llmi_env.judges.cache.judge_identity`).
+        terms: what it scores.
+    """
+
+    name: str
+    identity: str
+    terms: tuple[str, ...]
+
+
 @runtime_checkable
 class TellingWorld(World, Protocol):
-    """A World that tells what its judges are, as all do that `llmi_env.world.connect` makes."""
+    """A World that tells of its judges, as all do that `llmi_env.world.connect` makes."""
 
     async def terms(self) -> tuple[str, ...]:
         """Every term that the judges score."""
         ...
 
-    async def identities(self) -> tuple[str, ...]:
-        """What tells each judge from any other: class, options and versions that can move a score."""
+    async def about_judges(self) -> tuple[AboutJudge, ...]:
+        """Of each judge, in the order in which they are heard."""
         ...

@@ -149,7 +149,7 @@ def create_app(
 
     @app.get("/terms")
     async def terms() -> Response:
-        found = wire.Terms(terms=list(await served.terms()), judges=list(await served.identities()))
+        found = wire.Terms.of(await served.about_judges())
         return Response(found.encode(), media_type="application/json")
 
     @app.get("/alive")

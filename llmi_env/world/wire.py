@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,7 @@ from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Provenance, Text
 from llmi_env.errors import ConfigError, LLMIError
 from llmi_env.task import Task
-from llmi_env.world.protocol import Judgment, Judgments, Scored, Unscored
+from llmi_env.world.protocol import AboutJudge, Judgment, Judgments, Scored, Unscored
 
 try:
     VERSION = version("llmi-env")
@@ -355,11 +355,27 @@ class Health(_Message):
     pid: int
 
 
-class Terms(_Message):
-    """Answer of `GET /terms`: what the judges of the World score, and what tells each of them from any other."""
+class JudgeMessage(_Message):
+    """An `AboutJudge`."""
 
+    name: str
+    identity: str
     terms: list[str]
-    judges: list[str]
+
+
+class Terms(_Message):
+    """Answer of `GET /terms`: the judges of the World and what each of them scores."""
+
+    judges: list[JudgeMessage]
+
+    @classmethod
+    def of(cls, judges: Sequence[AboutJudge]) -> Terms:
+        """Encode."""
+        return cls(judges=[JudgeMessage(name=one.name, identity=one.identity, terms=list(one.terms)) for one in judges])
+
+    def value(self) -> tuple[AboutJudge, ...]:
+        """Decode."""
+        return tuple(AboutJudge(one.name, one.identity, tuple(one.terms)) for one in self.judges)
 
 
 class ErrorReply(_Message):

@@ -46,7 +46,10 @@ def test_a_client_sees_what_the_world_in_process_shows(url: str) -> None:
         task = Task("Write about owls", images=(owl,))
         assert await there.judge(document, task) == await here.judge(document, task)
         assert await there.terms() == JUDGED_TERMS
-        assert await there.identities() == await here.identities() == ("llmi_env.testing:SimulatedJudge",)
+        (judge,) = await there.about_judges()
+        assert (judge,) == await here.about_judges()
+        assert judge.name == judge.identity == "llmi_env.testing:SimulatedJudge"
+        assert judge.terms == JUDGED_TERMS
         await there.aclose()
         await there.aclose()
         assert await there.run(OWL, seed=5) == owl
