@@ -4,6 +4,8 @@ Rollouts of a group share their prompt, and all prompts share the system prompt;
 prefix is read once, then the rest of each distinct prompt, then the responses on top of the repeated cache; gradients flow back through it. The
 output layer, a fifth of a small model, sees only positions whose next token is a response token.
 
+Two ways lead there: the model's own modules, for any model; and `trainers.packed_llama`, in half the time, where it fits.
+
 Axes: B sequences, U distinct prompts, T response tokens (padded on the right), N response tokens of all sequences, H hidden, V vocabulary.
 """
 
@@ -39,7 +41,6 @@ def score_responses(
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     vocab_size: int,
-    entropy: bool = False,
 ) -> Scored:
     """Logprobs of `responses[b]` after `prompts[b]`.
 
@@ -51,14 +52,42 @@ def score_responses(
     """
     import torch
 
-    body, head = model_parts(model)
-    device = head.weight.device
+    from trainers import head as fast_head
+    from trainers.packed_llama import packed_llama
+
+    _, head = model_parts(model)
+    responses_BT, padding_mask_BT = _pad(responses, head.weight.device)
+    llama = packed_llama(model)
+    if llama is None:
+        before_BTH = _before_responses(model, prompts, responses_BT, padding_mask_BT)
+    else:
+        from trainers.prefixes import lay_out
+
+        tokens = lay_out(prompts, responses)
+        before_BTH = llama.hidden(tokens).index_select(0, tokens.before_BT.flatten()).view(*responses_BT.shape, -1)
+    before_NH, chosen_N = before_BTH[padding_mask_BT], responses_BT[padding_mask_BT]
+    if fast_head.fits(head):
+        logprobs_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size)
+    else:
+        logits_NV = head(before_NH)[:, :vocab_size].float()
+        logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
+    zeros_BT = torch.zeros(responses_BT.shape, device=head.weight.device)
+    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT, before_BTH)
+
+
+def _before_responses(
+    model: Any, prompts: Sequence[Sequence[int]], responses_BT: Tensor, padding_mask_BT: Tensor
+) -> Tensor:
+    """(B, T, H) states that predict the response tokens, by the model's own modules."""
+    import torch
+
+    body, _ = model_parts(model)
+    device = responses_BT.device
     unique = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
     rows_B = torch.tensor([unique.index(tuple(prompt)) for prompt in prompts], device=device)
     cache, last_UH, prompt_mask_US = _read_prompts(body, unique, device)
 
     cache.batch_select_indices(rows_B)
-    responses_BT, padding_mask_BT = _pad(responses, device)
     positions_BT = prompt_mask_US.sum(-1)[rows_B][:, None] + torch.arange(responses_BT.shape[1], device=device)
     hidden_BTH = body(
         input_ids=responses_BT,
@@ -68,12 +97,7 @@ def score_responses(
         use_cache=True,
     ).last_hidden_state
     # The state that predicts token t stands one place before it: the first one is the prompt's last.
-    before_BTH = torch.cat([last_UH[rows_B][:, None], hidden_BTH[:, :-1]], dim=1)
-    logits_NV = head(before_BTH[padding_mask_BT])[:, :vocab_size].float()
-    chosen_N = responses_BT[padding_mask_BT]
-    logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
-    zeros_BT = torch.zeros(responses_BT.shape, device=device)
-    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT, before_BTH)
+    return torch.cat([last_UH[rows_B][:, None], hidden_BTH[:, :-1]], dim=1)
 
 
 def _read_prompts(body: Any, unique: Sequence[tuple[int, ...]], device: Any) -> tuple[Any, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,8 +27,27 @@ def gradient(model: Any) -> Any:
     return grads
 
 
-def test_equals_the_plain_computation() -> None:
-    model = tiny_llama(lora=True)
+def tiny_qwen() -> Any:
+    """A model that the fast way does not fit, all of it trained."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    return Qwen2ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: tiny_llama(lora=True), tiny_llama, tiny_qwen], ids=["adapter", "all", "other"]
+)
+def test_equals_the_plain_computation(make: Callable[[], Any]) -> None:
+    model = make()
     scored = score_responses(model, PROMPTS, RESPONSES, VOCAB)
     plain = [whole(model, p, r) for p, r in zip(PROMPTS, RESPONSES, strict=True)]
     for row, expected in enumerate(plain):

@@ -1,0 +1,50 @@
+"""Logprobs without kept logits, and their gradient, are those of the plain computation."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from trainers.head import chosen_logprobs, fits  # noqa: E402
+
+
+def plain(hidden: torch.Tensor, head: torch.nn.Linear, chosen: torch.Tensor, vocab: int) -> torch.Tensor:
+    return head(hidden)[:, :vocab].log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+
+
+@pytest.mark.parametrize(("rows", "vocab"), [(1, 50), (300, 50), (300, 37)])
+def test_equals_the_plain_computation(rows: int, vocab: int) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(16, 50, bias=False).requires_grad_(False)
+    chosen, weights = torch.randint(0, vocab, (rows,)), torch.randn(rows)
+    gradients = []
+    for way in (chosen_logprobs, plain):
+        hidden = (3 * torch.randn(rows, 16, generator=torch.Generator().manual_seed(1))).requires_grad_()
+        logprobs = way(hidden, head, chosen, vocab)
+        (logprobs * weights).sum().backward()
+        gradients.append((logprobs.detach(), hidden.grad))
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+def test_a_token_that_cannot_be_expected() -> None:
+    head = torch.nn.Linear(2, 3, bias=False).requires_grad_(False)
+    head.weight.copy_(torch.tensor([[200.0, 0.0], [0.0, 1.0], [-200.0, 0.0]]))
+    (logprob,) = chosen_logprobs(torch.tensor([[1.0, 0.0]]), head, torch.tensor([2]), 3)
+    assert logprob == pytest.approx(-400)
+
+
+def test_a_changed_weight_is_seen() -> None:
+    head = torch.nn.Linear(4, 6, bias=False).requires_grad_(False)
+    hidden, chosen = torch.randn(3, 4), torch.tensor([0, 1, 2])
+    chosen_logprobs(hidden, head, chosen, 6)
+    head.weight.mul_(2)
+    torch.testing.assert_close(chosen_logprobs(hidden, head, chosen, 6), plain(hidden, head, chosen, 6))
+
+
+def test_where_it_fits() -> None:
+    frozen = torch.nn.Linear(4, 6, bias=False).requires_grad_(False)
+    assert fits(frozen)
+    assert not fits(torch.nn.Linear(4, 6, bias=False))
+    assert not fits(torch.nn.Linear(4, 6).requires_grad_(False))
+    assert not fits(frozen.to(torch.bfloat16))
