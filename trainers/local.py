@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +45,7 @@ from trainers.losses import (
     masked_mean,
     policy_loss,
 )
-from trainers.policy_model import PolicyModel
+from trainers.policy_model import PolicyModel, find_device, same_bits
 from trainers.protocol import TrainResult
 from trainers.recipe import Recipe
 from trainers.reference import Reference, divergence
@@ -93,6 +94,7 @@ def _look_up(recipe: Recipe) -> _Named:
     require("peft", "training", "train")
     check_extras(recipe.env.services)
     resolve_policy(recipe.model)
+    find_device(recipe.device)
     if recipe.env.feedback == "image" and not sees_pictures(recipe.model):
         raise ConfigError(f"env.feedback: the policy {recipe.model!r} sees no pictures; use 'none' or 'text'")
     tools = tool_specs(recipe.env.services)
@@ -129,7 +131,8 @@ def train(recipe: Recipe, run_dir: Path, resume: bool = False, console: Console 
     checkpoint = prepare_folder(recipe, run_dir, resume)
     with Display(console, recipe.steps) as display:
         try:
-            return asyncio.run(_train(recipe, run_dir, checkpoint, named, display))
+            with same_bits(find_device(recipe.device)):
+                return asyncio.run(_train(recipe, run_dir, checkpoint, named, display))
         except KeyboardInterrupt:
             saved = newest_checkpoint(run_dir)
             display.say(
@@ -248,7 +251,7 @@ async def _train(
                 explained = float(explained_variance(values_BT, returns_BT, batch.mask_BT))
                 foreseen = {
                     "value": float(masked_mean(values_BT, batch.mask_BT)),
-                    "explained_variance": explained if explained == explained else None,
+                    "explained_variance": None if math.isnan(explained) else explained,
                 }
 
             # --------------------------------------------------------------------------------------------- learn

@@ -266,9 +266,12 @@ def value_loss(
 
 def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Share of the returns' variance that the values foresaw: 1 is all, 0 no more than a constant would. NaN where returns do not vary."""
+    import torch
+
     mask_BT = mask_BT.bool()
     returns_N, errors_N = returns_BT[mask_BT], (returns_BT - values_BT)[mask_BT]
-    return 1 - errors_N.var(correction=0) / returns_N.var(correction=0)
+    variance = returns_N.var(correction=0)
+    return torch.where(variance > 0, 1 - errors_N.var(correction=0) / variance, torch.nan)
 
 
 def kl_penalty(logprobs_BT: Tensor, reference_BT: Tensor, kind: KLKind = "k3") -> Tensor:

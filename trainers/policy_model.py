@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.errors import CheckpointError, ConfigError
-from llmi_env.models import load_model, resolve_policy, sees_pictures
+from llmi_env.models import load_model, quiet, resolve_policy, sees_pictures
 from llmi_env.policies.engines import model_parts
 from llmi_env.policies.seeing_policy import SeeingTransformersPolicy
 from llmi_env.policies.transformers_policy import TransformersPolicy
@@ -120,7 +120,10 @@ class PolicyModel:
             self.model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
             (folder / "adapter" / "README.md").unlink(missing_ok=True)
             return
-        self.model.save_pretrained(str(folder / "model"))
+        import transformers
+
+        with quiet(transformers):
+            self.model.save_pretrained(str(folder / "model"))
         self.tokenizer.hf.save_pretrained(str(folder / "model"))
         if self.eyes is not None:
             self.eyes.save(folder / "model")
@@ -161,6 +164,26 @@ class PolicyModel:
         finally:
             for layer in layers:
                 layer.training = False
+
+
+@contextmanager
+def same_bits(device: str) -> Iterator[None]:
+    """On a CPU, let the same computation give the same bits each time: some gradients are else added up in the order in which threads are done.
+
+    A run that goes on after a kill then ends as one that was not interrupted, on a machine with as many threads. A GPU is left as it is: its
+    kernels are not all deterministic, and those that could be are slower.
+    """
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    if device == "cpu":
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # for debugging, and slow
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]
 
 
 def find_device(name: str) -> str:

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from llmi_env.models import calm_threads
 from tests.tiny_policy import make_tiny_policy
+
+# Before torch is imported: threads that spin while they wait make every test slow as soon as two programs share the cores.
+calm_threads()
+
+TOOLS = ("search", "diffusion", "code", "edit")
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +30,7 @@ def tiny_recipe(tiny_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A recipe of seconds on simulated tools and judges; keywords change it."""
     from trainers.recipe import load_recipe
 
-    tools = {
-        name: {"use": "llmi_env.testing:SimulatedTool", "name": name}
-        for name in ("search", "diffusion", "code", "edit")
-    }
+    tools = {name: {"use": "llmi_env.testing:SimulatedTool", "name": name} for name in TOOLS}
 
     kinds = (["search"], ["code"], ["diffusion", "edit"], [])
     rows = [{"id": f"task-{n}", "question": f"Write about number {n}.", "tools": kinds[n % 4]} for n in range(8)]
@@ -54,3 +59,55 @@ def tiny_recipe(tiny_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         return load_recipe(data | changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def known_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """A recipe whose best document is known: one call of `search`, which a random policy finds by chance, as it is one token of its vocabulary.
+
+    Another token is a call that must fail. With either the document ends; without one it earns nothing.
+    """
+    pytest.importorskip("torch")
+    from llmi_env.calls import Call
+    from trainers.recipe import load_recipe
+    from trainers.verl.tiny import make_tiny
+
+    calls = (Call("search", "an owl", {"query": "owl"}), Call("edit", "an owl", {"img_index": 0, "prompt": "grey"}))
+    folder = tmp_path_factory.mktemp("known")
+    model = make_tiny(folder / "model", vocabulary=270, pieces=[f"<imgen>{call.to_json()}</imgen>" for call in calls])
+    rows = [{"question": f"Show owl {n}.", "tools": ["search"], "image_count": 1, "id": f"owl-{n}"} for n in range(8)]
+    tasks = folder / "tasks.jsonl"
+    tasks.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    tools = {name: {"use": "llmi_env.testing:SimulatedTool", "name": name} for name in TOOLS}
+
+    def make(**changes: Any) -> Any:
+        data = {
+            "name": "known",
+            "model": str(model),
+            "eval_tasks": str(tasks),
+            "env": {
+                "reward": "rules",
+                "tasks": str(tasks),
+                "world": "in_process",
+                "services": {"tools": tools, "judges": [{"use": "llmi_env.testing:SimulatedJudge"}]},
+                "limits": {"characters": 2000, "calls": 1, "pictures": 1},
+            },
+            "steps": 16,
+            "tasks_per_step": 4,
+            "samples": 16,
+            "max_tokens": 16,
+            "micro_batch": 64,
+            "lr": 1e-2,
+            "lora_rank": 0,
+            "eval_size": 4,
+            "eval_samples": 8,
+        }
+        return load_recipe(data | changes)
+
+    return make
+
+
+@pytest.fixture
+def silent() -> Console:
+    """A console that nobody reads."""
+    return Console(file=io.StringIO(), width=200)
