@@ -52,12 +52,18 @@ def verl_checkpoint(source: Path) -> Path | None:
 
 
 def _whole(source: str | Path, folder: Path) -> None:
-    from llmi_env.models import load_model
+    import transformers
+
+    from llmi_env.models import load_model, quiet, resolve_policy, sees_pictures
+    from llmi_env.policies.vision import Eyes
 
     model, tokenizer = load_model(source)
     merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-    merged.save_pretrained(str(folder))
+    with quiet(transformers):
+        merged.save_pretrained(str(folder))
     tokenizer.hf.save_pretrained(str(folder))
+    if sees_pictures(source):
+        Eyes.load(resolve_policy(source).base).save(folder)
 
 
 def _join(actor: Path, folder: Path) -> None:

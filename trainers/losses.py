@@ -59,12 +59,12 @@ def grpo_advantages(
     return advantages_B
 
 
-def groups_without_baseline(groups_B: Tensor | Sequence[int], scored_B: Tensor) -> int:
-    """How many groups have fewer than two scores, so that their advantages are zero."""
+def groups_without_baseline(groups_B: Tensor | Sequence[int], scored_B: Tensor, needed: int = 2) -> int:
+    """How many groups have fewer scores than are needed, so that nothing is learned from them: two, or one beside a value head."""
     import torch
 
     groups_B = torch.as_tensor(groups_B, device=scored_B.device)
-    return sum(int((scored_B.bool() & (groups_B == group)).sum() < 2) for group in groups_B.unique())
+    return sum(int((scored_B.bool() & (groups_B == group)).sum() < needed) for group in groups_B.unique())
 
 
 def groups_that_differ(returns_B: Tensor, groups_B: Tensor | Sequence[int], scored_B: Tensor) -> list[int]:

@@ -78,7 +78,7 @@ def test_a_seeing_policy_is_shown_pictures_by_its_own_template(tmp_path: Path) -
     ours = Qwen2_5_VLProcessor.from_pretrained(str(folder))
     theirs = Qwen2_5_VLProcessor.from_pretrained(str(folder))
     theirs.chat_template = theirs.tokenizer.chat_template = template("qwen2_5_vl")
-    from tests.verl.test_vision import EDIT
+    from tests.policies.test_vision import EDIT
 
     seen = [Eyes(processor).see_prompt(messages(EDIT), EDIT.images) for processor in (ours, theirs)]
     assert seen[0].ids == seen[1].ids

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+from llmi_env.document import Picture, Provenance  # noqa: E402
+from llmi_env.ledger import Ledger, Owner  # noqa: E402
 from tests.trainers.test_value_head import batch_of  # noqa: E402
-from trainers.batching import micro_batches, minibatches, padded  # noqa: E402
+from trainers.batching import Batch, micro_batches, minibatches, padded  # noqa: E402
+from trainers.losses import aggregate, kl_penalty, policy_loss  # noqa: E402
 
 LENGTHS = st.dictionaries(st.integers(0, 50), st.integers(1, 300), max_size=30)
 
@@ -63,3 +69,27 @@ def test_numbers_of_some_documents_stand_among_nan() -> None:
     assert made[0].isnan().all()
     assert made[1, :2].tolist() == [1.0, 2.0]
     assert made[1, 2].isnan()
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "gspo"])
+@pytest.mark.parametrize("coefficient", [0.0, 0.1])
+def test_what_tools_and_pictures_put_into_the_context_gets_no_gradient(kind: Any, coefficient: float) -> None:
+    picture = Picture(Image.new("RGB", (8, 8)), Provenance("test"))
+    ledger = Ledger()
+    ledger.add([1, 2], Owner.PROMPT)
+    ledger.add([3, 4], Owner.POLICY, [-1.0, -2.0])
+    ledger.add([5], Owner.TOOL)
+    ledger.add_picture([6, 6, 6], picture)
+    ledger.add([7], Owner.POLICY, [-0.5])
+    rollouts: Any = [SimpleNamespace(ledger=ledger, reward=0.5, group=0)]
+    batch = Batch.of(rollouts)
+    logprobs_BT = torch.linspace(-3, -1, 7)[None].requires_grad_()
+    # As in training: nothing is known of other tokens under the policy that sampled, everything under the reference.
+    loss = policy_loss(kind, logprobs_BT, batch.logprobs_BT, torch.tensor([[1.0]]), batch.mask_BT, clip_high=9.0).loss
+    loss = loss + coefficient * aggregate(kl_penalty(logprobs_BT, torch.full((1, 7), -2.5)), batch.mask_BT)
+    loss.backward()
+    assert logprobs_BT.grad is not None
+    mine = batch.mask_BT[0].tolist()
+    assert mine == [True, True, False, False, False, False, True]
+    for t, gradient in enumerate(logprobs_BT.grad[0].tolist()):
+        assert (gradient != 0) is mine[t]

@@ -11,7 +11,9 @@ torch = pytest.importorskip("torch")
 from llmi_env.errors import ConfigError  # noqa: E402
 from trainers.losses import (  # noqa: E402
     aggregate,
+    explained_variance,
     gae,
+    groups_that_differ,
     groups_without_baseline,
     grpo_advantages,
     kl_penalty,
@@ -195,6 +197,23 @@ def test_kl_estimates() -> None:
     close(kl_penalty(p, q), math.exp(-0.5) + 0.5 - 1)
     with pytest.raises(ConfigError):
         kl_penalty(p, q, "k9")  # type: ignore[arg-type]
+
+
+def test_groups_that_differ_have_two_scores_that_are_not_the_same() -> None:
+    rewards = tensor(0.5, 0.5, 0.2, nan, 0.1, 0.4, nan, nan)
+    groups, scored = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]), ~rewards.isnan()
+    assert groups_that_differ(rewards, groups, scored) == [2]
+    assert groups_without_baseline(groups, scored) == 2
+    assert groups_without_baseline(groups, scored, needed=1) == 1
+
+
+def test_explained_variance() -> None:
+    returns, mask = tensor([1.0, 3.0, nan], [5.0, 7.0, nan]), tensor([1, 1, 0], [1, 1, 0])
+    close(explained_variance(returns, returns, mask), 1)
+    close(explained_variance(torch.zeros_like(returns), returns, mask), 0)
+    close(explained_variance(returns / 2, returns, mask), 0.75)
+    close(explained_variance(-returns, returns, mask), -3)
+    assert explained_variance(returns, torch.ones_like(returns), mask).isnan()
 
 
 def test_masked_mean_of_nothing_is_zero() -> None:

@@ -74,7 +74,7 @@ def test_how_a_run_is_carried_out_may_change_and_what_it_computes_not() -> None:
 
 
 def test_pictures_count_toward_the_length_of_a_prompt(tmp_path: Any) -> None:
-    from tests.verl.test_vision import EDIT
+    from tests.policies.test_vision import EDIT
     from trainers.verl.tiny import make_tiny
 
     measures: list[Callable[..., int]] = [
