@@ -84,13 +84,19 @@ class RolloutBatch:
         rollouts: group by group.
         stats: what the policy did.
         seconds: from the first prompt to the last judgment.
-        after: the part of it in which nothing was left to write: waiting for tools and judges.
+        after: the part of it in which nothing was left to write or to do meanwhile: waiting for tools and judges.
+        meanwhile: what the caller did while it waited.
     """
 
     rollouts: tuple[Rollout, ...]
     stats: WriteStats
     seconds: float
     after: float
+    meanwhile: float = 0.0
+
+
+Meanwhile = Callable[[Sequence[Ledger], Callable[[], bool]], Awaitable[None]]
+"""What may be done while tools and judges finish: takes the ledgers of all rollouts in their order, and whether all are judged."""
 
 
 def rollout_seed(seed: int, task: Task, sample: int, repeat: int = 0) -> int:
@@ -116,6 +122,7 @@ async def run_rollouts(
     feedback: Feedback = "none",
     versions: Mapping[str, str] | None = None,
     on_done: Callable[[Rollout], None] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> RolloutBatch:
     """Write, illustrate, judge and score `samples` documents for each task.
 
@@ -134,6 +141,7 @@ async def run_rollouts(
         feedback: what the policy is shown of its pictures: nothing, a line of text, or the picture besides (for a `SeeingPolicy`).
         versions: of judges and prompts, for the report.
         on_done: called with each finished rollout as it is scored.
+        meanwhile: called when the last token is written, and waited for. It must leave the event loop free while it computes.
 
     Raises:
         WorldError: the World cannot be reached.
@@ -170,19 +178,29 @@ async def run_rollouts(
 
     finishing = [asyncio.create_task(finish(making)) for making in makings]
     writing = asyncio.create_task(policy.write(makings, sampling or Sampling()))
+
+    async def wait() -> float:
+        await writing
+        begun = time.perf_counter()
+        if meanwhile is not None:
+            await meanwhile([making.ledger for making in makings], lambda: all(task.done() for task in finishing))
+        return time.perf_counter() - begun
+
+    waiting = asyncio.create_task(wait())
     written = start
     try:
         # A World that is gone ends everything at once; so does an error of the policy.
-        await _first_error([writing, *finishing])
+        await _first_error([writing, waiting, *finishing])
         written = max(making.written for making in makings) if makings else start
         stats = writing.result()
     finally:
-        for task_ in (writing, *finishing):
+        for task_ in (waiting, writing, *finishing):
             task_.cancel()
-        await asyncio.gather(writing, *finishing, return_exceptions=True)
+        await asyncio.gather(waiting, writing, *finishing, return_exceptions=True)
         await asyncio.gather(*(making.aclose() for making in makings))
-    end = time.perf_counter()
-    return RolloutBatch(tuple(task_.result() for task_ in finishing), stats, end - start, end - written)
+    end, busy = time.perf_counter(), waiting.result()
+    rollouts = tuple(task_.result() for task_ in finishing)
+    return RolloutBatch(rollouts, stats, end - start, max(0.0, end - written - busy), busy)
 
 
 async def _first_error(tasks: Iterable[Awaitable[object]]) -> None:
@@ -236,6 +254,10 @@ class _Making:
     @property
     def seed(self) -> int:
         return self._seed
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._transcript.ledger
 
     @property
     def done(self) -> bool:

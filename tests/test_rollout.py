@@ -13,6 +13,7 @@ from llmi_env.calls import Call
 from llmi_env.document import Document, Outcome, Picture
 from llmi_env.episode import StopReason
 from llmi_env.errors import ConfigError, WorldError
+from llmi_env.ledger import Ledger
 from llmi_env.policies.scripted import ScriptedPolicy
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import RolloutBatch, rollout_seed, run_rollouts
@@ -92,6 +93,39 @@ def test_who_is_finished_is_judged_while_others_write(make_world: Callable[..., 
     )
     assert done == ["owls", "bees"]
     assert batch.rollouts[0].times.judged < batch.rollouts[1].times.written
+
+
+def test_the_time_until_all_are_judged_can_be_used(make_world: Callable[..., InProcessWorld]) -> None:
+    world = make_world(judge={"latency": 0.4})
+    seen: list[tuple[list[int], bool]] = []
+
+    async def meanwhile(ledgers: Sequence[Ledger], judged: Callable[[], bool]) -> None:
+        seen.append(([len(ledger) for ledger in ledgers], judged()))
+        await asyncio.sleep(0.3)
+        seen.append(([], judged()))
+        while not judged():
+            await asyncio.sleep(0.01)
+
+    batch = roll(world, tasks=[OWLS, BEES], samples=2, meanwhile=meanwhile)
+    assert seen == [([len(rollout.ledger) for rollout in batch.rollouts], False), ([], False)]
+    assert 0.35 < batch.meanwhile < batch.seconds
+    assert batch.after < 0.1
+
+
+def test_what_is_done_meanwhile_may_take_longer_or_fail(make_world: Callable[..., InProcessWorld]) -> None:
+    async def slow(ledgers: Sequence[Ledger], judged: Callable[[], bool]) -> None:
+        await asyncio.sleep(0.3)
+        assert judged()
+
+    batch = roll(make_world(), meanwhile=slow)
+    assert batch.meanwhile > 0.25
+    assert batch.after < 0.1
+
+    async def fails(ledgers: Sequence[Ledger], judged: Callable[[], bool]) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        roll(make_world(judge={"latency": 60.0}), meanwhile=fails)
 
 
 def test_calls_of_one_document_run_together(make_world: Callable[..., InProcessWorld]) -> None:

@@ -30,6 +30,7 @@ from llmi_env.task import Task
 from llmi_env.task_sets import load_tasks
 from llmi_env.world import connect
 from llmi_env.world_source import check_extras, tool_specs
+from trainers.ahead import Ahead
 from trainers.batching import Batch, micro_batches, minibatches
 from trainers.checkpoint import Checkpoint, Progress, newest_checkpoint, restore, save_checkpoint
 from trainers.display import Display
@@ -200,10 +201,11 @@ async def _train(
             written: list[Rollout] = []
             differing: list[int] = []  # groups with a gradient
             taken, batches = progress.tasks, []
+            ahead = Ahead(model, reference, recipe)
             for number in range(recipe.dynamic_sampling.max_batches if recipe.dynamic_sampling else 1):
                 tasks = tasks_from(named.train_tasks, recipe.seed, taken, recipe.tasks_per_step - len(differing))
                 first, seed = taken - progress.tasks, step_seed(recipe.seed, step, number)
-                batches.append(await writer.write(tasks, recipe.samples, seed, first))
+                batches.append(await writer.write(tasks, recipe.samples, seed, first, ahead.work))
                 taken += len(tasks)
                 written += batches[-1].rollouts
                 everything = Batch.of(written)
@@ -235,11 +237,7 @@ async def _train(
             # --------------------------------------------------------------------------------------------- advantages
             display.phase(f"step {step} of {recipe.steps}: learning", len(batch.rollouts) * recipe.epochs)
             learning = time.perf_counter()
-            if reference is not None:
-                # For the log, one document of each group tells enough; a penalty needs them all.
-                compared = range(0, len(batch.rollouts), 1 if recipe.kl_coefficient > 0 else recipe.samples)
-                sampled = [i for i in compared if batch.sampled_BT[i].any()]
-                batch = replace(batch, reference_BT=await compute(reference.logprobs, batch, sampled, recipe))
+            batch = replace(batch, reference_BT=ahead.reference_BT(batch))
             foreseen: dict[str, float | None] = {}
             if critic is None:
                 advantages_B = grpo_advantages(batch.rewards_B, batch.groups_B, batch.scored_B, recipe.scale_advantages)
@@ -255,7 +253,7 @@ async def _train(
                 }
 
             # --------------------------------------------------------------------------------------------- learn
-            learned = await compute(_learn, recipe, model, optimizer, critic, batch, run_dir, step, display)
+            learned = await compute(_learn, recipe, model, ahead, optimizer, critic, batch, run_dir, step, display)
             policy.refresh()
             updated = time.perf_counter()
 
@@ -278,7 +276,7 @@ async def _train(
                 "seconds": {
                     "sampling": seconds,
                     "waiting": sum(x.stats.waited + x.after for x in batches),
-                    "update": updated - learning,
+                    "update": updated - learning + sum(x.meanwhile for x in batches),
                     "total": time.perf_counter() - started,
                 },
             }
@@ -308,6 +306,7 @@ async def _train(
 def _learn(
     recipe: Recipe,
     model: PolicyModel,
+    ahead: Ahead,
     optimizer: Any,
     critic: Critic | None,
     batch: Batch,
@@ -337,7 +336,7 @@ def _learn(
         for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens):
             part = batch.take(chosen, model.device)
             with torch.set_grad_enabled(not frozen):
-                scored = model.score(part.ledgers)
+                scored = ahead.score(part.ledgers)
             tokens = int(part.mask_BT.sum())
             if not frozen:
                 result = policy_loss(
@@ -377,6 +376,7 @@ def _learn(
         if active and not frozen:
             norm = float(torch.nn.utils.clip_grad_norm_(model.parameters, recipe.grad_clip))
             check_finite("gradient's norm", norm, [batch.rollouts[i] for i in active], run_dir, step)
+            ahead.forget()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             tally.most("grad_norm", norm)

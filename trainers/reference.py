@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainers.batching import Batch, micro_batches, padded
+from trainers.batching import Batch, micro_batches
 from trainers.losses import kl_penalty, masked_mean
 from trainers.policy_model import PolicyModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from llmi_env.ledger import Ledger
     from trainers.recipe import Recipe
 
 
@@ -30,26 +31,25 @@ class Reference:
         self._policy = policy
         self._weights = {name: parameter.detach().clone() for name, parameter in _trainable(policy.model).items()}
 
-    def logprobs(self, batch: Batch, rows: Sequence[int], recipe: Recipe) -> Tensor:
-        """(B, T) logprobs of some documents of a batch, NaN for the others; the model is left as it was."""
+    def logprobs(self, ledgers: Sequence[Ledger], recipe: Recipe) -> list[list[float]]:
+        """Logprobs of all that follows the prompt in each document; the model is left as it was."""
         import torch
 
-        model, ledgers = self._policy.model, batch.ledgers
+        model = self._policy.model
         trained = {name: parameter.data for name, parameter in _trainable(model).items()}
         found: dict[int, list[float]] = {}
         try:
             _exchange(model, self._weights)
             with torch.no_grad():
-                for chosen in micro_batches(
-                    {i: len(ledgers[i]) for i in rows}, recipe.micro_batch, recipe.micro_tokens
-                ):
+                lengths = {i: len(ledger) for i, ledger in enumerate(ledgers)}
+                for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens):
                     logprobs_MT = self._policy.score([ledgers[i] for i in chosen]).logprobs_BT.tolist()
                     found |= {
                         i: row[: len(ledgers[i].response_ids)] for i, row in zip(chosen, logprobs_MT, strict=True)
                     }
         finally:
             _exchange(model, trained)
-        return padded(found, batch.logprobs_BT)
+        return [found[i] for i in range(len(ledgers))]
 
 
 def divergence(batch: Batch) -> float | None:

@@ -11,7 +11,7 @@ from llmi_env.errors import ConfigError
 from llmi_env.policies.base import Sampling
 from llmi_env.policies.transformers_policy import TransformersPolicy
 from llmi_env.rewards.hybrid import HybridReward
-from llmi_env.rollout import RolloutBatch, run_rollouts
+from llmi_env.rollout import Meanwhile, RolloutBatch, run_rollouts
 from llmi_env.task import Task
 from llmi_env.world.protocol import World
 from llmi_env.world_source import tool_specs
@@ -38,7 +38,9 @@ class Writer:
         self._reward, self._display = reward, display
         self._tools = tool_specs(recipe.env.services)
 
-    async def write(self, tasks: Sequence[Task], samples: int, seed: int, first_group: int = 0) -> RolloutBatch:
+    async def write(
+        self, tasks: Sequence[Task], samples: int, seed: int, first_group: int = 0, meanwhile: Meanwhile | None = None
+    ) -> RolloutBatch:
         """`samples` documents of each task; tools and judges work while the policy writes on. Groups are counted from `first_group`."""
         recipe, env = self._recipe, self._recipe.env
         batch = await run_rollouts(
@@ -55,6 +57,7 @@ class Writer:
             prompt=env.prompt,
             feedback=env.feedback,
             on_done=lambda rollout: self._display.advance(),
+            meanwhile=meanwhile,
         )
         return replace(batch, rollouts=tuple(replace(x, group=x.group + first_group) for x in batch.rollouts))
 

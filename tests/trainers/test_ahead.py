@@ -1,0 +1,79 @@
+"""What is computed while judges work changes when things are computed and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from llmi_env.store import read_metrics  # noqa: E402
+from trainers import ahead  # noqa: E402
+from trainers.local import train  # noqa: E402
+
+CLOCKS = ("seconds", "tokens_per_second")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "grpo": {"micro_batch": 2},
+    "a penalty": {"kl_coefficient": 0.1, "samples": 4},
+    "ppo": {"algorithm": "ppo", "epochs": 2, "minibatches": 2},
+    "dynamic sampling": {"dynamic_sampling": {"max_batches": 2}},
+    "some have no score": {"micro_batch": 2, "samples": 4, "judge": {"failure_rate": 0.3}},
+}
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[ahead.Ahead]:
+    """Every step's, so that it can be seen what was taken from it."""
+    made: list[ahead.Ahead] = []
+
+    class Seen(ahead.Ahead):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr("trainers.local.Ahead", Seen)
+    return made
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_latency_changes_no_number(
+    variant: str,
+    tiny_recipe: Callable[..., Any],
+    tmp_path: Path,
+    silent: Console,
+    passes: list[ahead.Ahead],
+) -> None:
+    options = dict(VARIANTS[variant])
+    judge = options.pop("judge", {})
+    found, taken = [], []
+    for latency in (0.0, 0.6):
+        passes.clear()
+        train(
+            tiny_recipe(judge | {"latency": latency, "concurrency": 8}, **options),
+            tmp_path / str(latency),
+            console=silent,
+        )
+        rows = read_metrics(tmp_path / str(latency))
+        found.append([{key: value for key, value in row.items() if key not in CLOCKS} for row in rows])
+        taken.append(sum(step.taken for step in passes))
+    assert found[0] == found[1]
+    assert any(row.get("loss") for row in found[0])
+    if variant in ("grpo", "a penalty"):
+        assert taken[1] > 0  # the wait was long enough, and the update took what it was used for
+    if variant == "dynamic sampling":
+        assert taken == [0, 0]
+
+
+def test_waiting_is_what_is_left(tiny_recipe: Callable[..., Any], tmp_path: Path, silent: Console) -> None:
+    train(tiny_recipe({"latency": 0.5, "concurrency": 8}), tmp_path, console=silent)
+    for row in read_metrics(tmp_path):
+        if row["phase"] == "train":
+            seconds = row["seconds"]
+            assert 0 <= seconds["waiting"] < 0.6
+            assert seconds["waiting"] + seconds["update"] >= 0.45
+            assert seconds["sampling"] + seconds["waiting"] <= seconds["total"]
