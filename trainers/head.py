@@ -15,14 +15,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.autograd.function import once_differentiable
 
-from llmi_env.policies.packed import Product, packed
+from llmi_env.policies.packed import Product, packed, packed_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _ROWS = 128  # at a time: their logits fit into the processor's cache
 
-_known: WeakKeyDictionary[Any, tuple[tuple[int, ...], Product, Product]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, tuple[tuple[int, ...], Product]] = WeakKeyDictionary()
 
 
 def fits(head: Any) -> bool:
@@ -49,8 +49,8 @@ def chosen_logprobs(hidden_NH: Tensor, head: Any, chosen_N: Tensor, vocab_size: 
     stamp = (weight_VH.data_ptr(), head.weight._version, vocab_size)
     found = _known.get(head)
     if found is None or found[0] != stamp:
-        found = _known[head] = (stamp, packed(weight_VH, _ROWS), packed(weight_VH.T, _ROWS))
-    logprobs_N: Tensor = _Chosen.apply(hidden_NH, weight_VH, *found[1:], chosen_N)
+        found = _known[head] = (stamp, packed(weight_VH.T, _ROWS))
+    logprobs_N: Tensor = _Chosen.apply(hidden_NH, weight_VH, packed_head(head, vocab_size), found[1], chosen_N)
     return logprobs_N
 
 

@@ -2,14 +2,13 @@
 
 Two engines with one face. `ModelEngine` drives any causal language model of `transformers`. `LlamaEngine` is for the Llama family, to which
 SmolLM2 belongs: it holds fused copies of the weights (adapter and norms merged in, laid out for the processor), a preallocated cache, and does
-nothing else, which for small models on a CPU is many times faster. Both give the
-same logits up to rounding; the tests compare them.
+nothing else, which for small models on a CPU is many times faster. Both give the same logits up to rounding; the tests compare them.
 
 The cache of a row is filled from the left without holes, so key index equals position and one rule masks everything: a query at
 position p sees the keys 0..p. A prefix that all prompts share (the system prompt) is computed once, and so is a prompt that several rows share.
 
-Axes: B rows, S new tokens, T cache length, H hidden, K key-value heads, Q query heads of one key-value head, D head size, C what the
-cache holds of a token in one layer: its keys and then its values, V vocabulary.
+Axes: B rows, S new tokens, T cache length, H hidden, K key-value heads, Q query heads of one key-value head, D head size, C what the cache
+holds of a token in one layer (its keys, then its values), V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmi_env.policies.packed import packed
+from llmi_env.policies.packed import packed, packed_head
 
 if TYPE_CHECKING:
     import torch
@@ -141,8 +140,9 @@ class LlamaEngine:
         self._lengths_B: torch.Tensor
         with torch.inference_mode():
             self._embedding = body.embed_tokens.weight.detach()
-            # The weight of each norm goes into what follows it: one product less in every layer and step.
-            self._head = packed(head.weight[:vocab_size] * body.norm.weight)
+            # The weight of a layer's norm goes into what follows it: one product less in every layer and step.
+            self._norm = body.norm.weight.detach()
+            self._head = packed_head(head, vocab_size)
             self._layers = []
             for layer in body.layers:
                 attention, mlp = layer.self_attn, layer.mlp
@@ -293,7 +293,7 @@ class LlamaEngine:
             x += w_o(out)
             gate, up = w_gate_up(self._normed(x)).chunk(2, dim=-1)
             x += w_down(silu(gate) * up)
-        return self._normed(x)
+        return self._normed(x) * self._norm
 
     def _normed(self, x: torch.Tensor) -> torch.Tensor:
         """Scaled to a mean square of one; the norm's weight is in what reads it."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,18 @@ def packed(weight_NK: torch.Tensor, rows: int = 16) -> Product:
     ops = torch.ops.mkldnn
     laid_out = ops._reorder_linear_weight(weight_NK.contiguous(), rows)
     return lambda x: ops._linear_pointwise(x, laid_out, None, "none", [], "")  # type: ignore[no-any-return]
+
+
+_heads: WeakKeyDictionary[Any, tuple[tuple[int, ...], Product]] = WeakKeyDictionary()
+
+
+def packed_head(head: Any, vocab_size: int) -> Product:
+    """The logits (..., `vocab_size`) of an output layer. Sampler and trainer share one copy, made again when the weight has changed."""
+    stamp = (head.weight.data_ptr(), head.weight._version, vocab_size)
+    found = _heads.get(head)
+    if found is None or found[0] != stamp:
+        found = _heads[head] = (stamp, packed(head.weight[:vocab_size]))
+    return found[1]
 
 
 @cache

@@ -37,3 +37,14 @@ def test_the_installed_torch_has_it() -> None:
     if not torch.backends.mkldnn.is_available():
         pytest.skip("a torch without oneDNN")
     assert module._has_onednn()
+
+
+def test_an_output_layer_is_packed_once_until_it_changes() -> None:
+    head = torch.nn.Linear(8, 20, bias=False).requires_grad_(False)
+    x = torch.randn(3, 8)
+    first = module.packed_head(head, 12)
+    assert module.packed_head(head, 12) is first
+    torch.testing.assert_close(first(x), head(x)[:, :12])
+    head.weight.mul_(2)
+    torch.testing.assert_close(module.packed_head(head, 12)(x), head(x)[:, :12])
+    torch.testing.assert_close(module.packed_head(head, 20)(x), head(x))
