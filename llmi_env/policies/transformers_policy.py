@@ -47,10 +47,14 @@ class TransformersPolicy:
 
     @classmethod
     def load(cls, name: str | Path = "warm-start", max_rows: int = 64) -> TransformersPolicy:
-        """Load by name; see `llmi_env.models.resolve_policy`."""
-        from llmi_env.models import load_model
+        """Load by name; see `llmi_env.models.resolve_policy`. A vision-language model comes with its eyes, as `SeeingTransformersPolicy`."""
+        from llmi_env.models import load_model, resolve_policy, sees_pictures
+        from llmi_env.policies.seeing_policy import SeeingTransformersPolicy
+        from llmi_env.policies.vision import Eyes
 
         model, tokenizer = load_model(name)
+        if sees_pictures(name):
+            return SeeingTransformersPolicy(model, tokenizer, Eyes.load(resolve_policy(name).base), max_rows)
         return cls(model, tokenizer, max_rows)
 
     @property

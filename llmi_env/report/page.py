@@ -27,6 +27,8 @@ _CHARTS = (
     ("KL to the start", ("kl",), "nats a token"),
     ("clip fraction", ("clip_fraction",), ""),
     ("entropy", ("entropy",), "nats a token"),
+    ("norm of the gradient, before it is cut", ("grad_norm",), ""),
+    ("what the value head foresaw (explained variance)", ("explained_variance",), ""),
     ("length", ("length",), "tokens"),
     ("where the time went", ("seconds/",), "seconds"),
     ("sampling speed", ("tokens_per_second",), "tokens a second"),

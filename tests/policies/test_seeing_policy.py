@@ -19,6 +19,7 @@ from llmi_env.ledger import Owner  # noqa: E402
 from llmi_env.models import load_model, sees_pictures  # noqa: E402
 from llmi_env.policies.base import SeeingPolicy  # noqa: E402
 from llmi_env.policies.seeing_policy import SeeingTransformersPolicy  # noqa: E402
+from llmi_env.policies.transformers_policy import TransformersPolicy  # noqa: E402
 from llmi_env.policies.vision import Eyes  # noqa: E402
 from llmi_env.rewards.hybrid import HybridReward  # noqa: E402
 from llmi_env.rollout import Rollout, run_rollouts  # noqa: E402
@@ -73,7 +74,9 @@ def roll(
 def test_it_sees(policy: SeeingTransformersPolicy, folder: Path, tmp_path: Path) -> None:
     assert isinstance(policy, SeeingPolicy)
     assert sees_pictures(folder)
+    assert isinstance(TransformersPolicy.load(folder), SeeingTransformersPolicy)
     assert not sees_pictures(make_tiny(tmp_path, vocabulary=300))
+    assert not isinstance(TransformersPolicy.load(tmp_path), SeeingPolicy)
 
 
 @pytest.mark.parametrize("feedback", ["none", "text", "image"])
