@@ -12,20 +12,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from llmi_env.calls import Call
+from llmi_env.judges.addressed import for_a_reader
 from llmi_env.judges.chart_proxy import drawn
-from llmi_env.judges.relevance import NUMBER, Meanings, content_words, kinship, prose_numbers, ramp, words
-from llmi_env.judges.text_proxy import count_lead_ins, count_orders
+from llmi_env.judges.needs import example_needs
+from llmi_env.judges.relevance import Meanings, content_words, kinship, prose_numbers, ramp, words
+from llmi_env.judges.text_proxy import count_lead_ins, count_orders, own_words
 
 _TEMPERATURE = 0.06
 _NEAREST = 3
+_COPIED = 8  # words from which a description can be a copy of the question rather than its subject's name
 _HINTS: Mapping[str, re.Pattern[str]] = {
     tool: re.compile(rf"\b(?:{'|'.join(patterns.split(' ~ '))})\b", re.IGNORECASE)
     for tool, patterns in {
@@ -50,12 +50,13 @@ _ANNOUNCING = re.compile(
 
 @dataclass(frozen=True)
 class CallTraits:
-    """The four criteria, each in [0, 1], and whether the call speaks to its reader rather than to whoever scores it."""
+    """The four criteria, each in [0, 1]; whether the picture is described, and to its reader rather than to whoever scores it."""
 
     relevant: float
     specific: float
     right_tool: float
     natural: float
+    described: float = 1.0
     honest: float = 1.0
 
     @property
@@ -63,7 +64,14 @@ class CallTraits:
         """All of them together: a wrong tool, a call without content or one off the subject spoils the rest."""
         told = 0.5 * self.relevant + 0.5 * self.specific
         spoilt = (0.3 + 0.7 * self.relevant) * (0.4 + 0.6 * self.specific)
-        return told * spoilt * (0.25 + 0.75 * self.right_tool) * (0.6 + 0.4 * self.natural) * self.honest
+        return (
+            told
+            * spoilt
+            * (0.25 + 0.75 * self.right_tool)
+            * (0.35 + 0.65 * self.natural)
+            * (0.1 + 0.9 * self.described)
+            * self.honest
+        )
 
     @property
     def weakest(self) -> str:
@@ -96,14 +104,6 @@ class NeedTable:
         return {tool: power / total for tool, power in powers.items()}
 
 
-@cache
-def example_needs() -> Mapping[str, list[str]]:
-    """The example needs by tool."""
-    text = (resources.files("llmi_env") / "assets" / "judges" / "needs.yaml").read_text(encoding="utf-8")
-    needs: dict[str, list[str]] = yaml.safe_load(text)
-    return needs
-
-
 def call_traits(
     call: Call, before: str, after: str, question: str, sources: int, meanings: Meanings, needs: NeedTable
 ) -> CallTraits:
@@ -130,10 +130,13 @@ def call_traits(
         nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
     return CallTraits(
         relevant=nearness,
-        specific=_code_specific(asked) if call.tool == "code" else _specific(asked, call),
+        specific=_code_specific(asked) if call.tool == "code" else _specific(asked, call.tool),
         right_tool=_right_tool(call, asked, question, sources, needs),
         natural=_natural(before, after),
-        honest=0.2 if count_orders(f"{call.description}\n{asked}") else 1.0,
+        described=_described(call.description, question),
+        honest=0.2
+        if count_orders(f"{call.description}\n{asked}")
+        else for_a_reader(call.description, question, meanings),
     )
 
 
@@ -152,20 +155,23 @@ def code_strings(code: str) -> list[str]:
     return [text for text in found if len(text) > 1][:40]
 
 
-def _specific(asked: str, call: Call) -> float:
+def _specific(asked: str, tool: str) -> float:
+    if tool == "edit":
+        named = _HINTS["edit"].search(asked) or re.search(r"\b(?:text|colou?r|warm|cool|bright)", asked, re.I)
+        return 1.0 if named else 0.3
     told = content_words(asked)
-    if call.tool == "edit":
-        return (
-            1.0
-            if _HINTS["edit"].search(asked) or re.search(r"\b(?:text|colou?r|warm|cool|bright)", asked, re.I)
-            else 0.3
-        )
     distinct = len(set(told))
     enough = ramp(distinct, 0, 2)
     rambling = ramp(len(words(asked)), 25, 60)
     stuffed = ramp(1 - distinct / len(told), 0.2, 0.6) if told else 0.0
-    described = ramp(len(set(content_words(call.description))), 0, 2)
-    return enough * (0.6 + 0.4 * described) * (1 - 0.7 * rambling) * (1 - stuffed)
+    return enough * (1 - 0.7 * rambling) * (1 - stuffed)
+
+
+def _described(description: str, question: str) -> float:
+    """Whether a description says in a phrase of its own what is to be seen: it stands under the picture, and for it where that is missing."""
+    told, count = content_words(description), len(words(description))
+    own = own_words(description, question) if count >= _COPIED else 1.0
+    return ramp(len(set(told)), 0, 2) * (1 - ramp(count, 18, 40)) * own
 
 
 def _code_specific(code: str) -> float:
@@ -174,9 +180,9 @@ def _code_specific(code: str) -> float:
         readable = 1.0
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         readable = 0.3
-    plotting = drawn(code).value if _PLOTTING.search(code) else 0.0
-    numbers = len(NUMBER.findall(code))
-    data = ramp(numbers, 0, 4) if not re.search(r"np\.\w+\(|\*\*|\brange\(", code) else 1.0
+    chart = drawn(code)
+    plotting = chart.value if _PLOTTING.search(code) else 0.0
+    data = 1.0 if re.search(r"np\.\w+\(|\*\*|\brange\(", code) else ramp(len(chart.numbers), 0, 3)
     labelled = ramp(len(_LABELLING.findall(code)) + (len(code_strings(code)) >= 3), 0, 2)
     return readable * (0.2 + 0.8 * plotting) * (0.15 + 0.55 * data + 0.3 * labelled)
 
@@ -187,18 +193,13 @@ def _right_tool(call: Call, asked: str, question: str, sources: int, needs: Need
         return 0.5  # a plugin's tool: nothing is known about it
     if call.tool == "edit" and not sources:
         return 0.05
-    if call.tool == "code" and len(numbers(question) & numbers(asked)) >= 2:
+    if call.tool == "code" and len(prose_numbers(question) & drawn(asked).numbers) >= 2:
         return 1.0  # it plots the numbers that were given
     own = needs.probabilities(call.description if call.tool == "code" else f"{call.description}. {asked}")
     wanted = needs.probabilities(question)
     suits = own[call.tool] / max(own.values())
     called_for = wanted[call.tool] / max(wanted.values())
     return 0.5 * max(suits, called_for) + 0.5 * called_for
-
-
-def numbers(text: str) -> set[str]:
-    """Numbers in a text or program, as written; a comma separates thousands in prose and items in a program."""
-    return set(NUMBER.findall(text)) if _PLOTTING.search(text) else prose_numbers(text)
 
 
 def _natural(before: str, after: str) -> float:

@@ -32,6 +32,7 @@ from llmi_env.judges.image_proxy import (
     evidence,
     fit_to_question,
     fit_to_text,
+    ink,
     looks_like,
     pixel_traits,
 )
@@ -43,7 +44,7 @@ from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
-VERSION = "embedded/2"
+VERSION = "embedded/3"
 """Raised whenever a score can come out otherwise: by code, word lists, example needs or the picture head."""
 
 _CACHED_PICTURES = 512
@@ -182,8 +183,11 @@ class EmbeddedJudge:
 
     def _seen_quality(self, item: _Place) -> tuple[float, str]:
         traits, call = self._measured(item), item.figure.call
-        if call is not None and call.tool == "code" and (chart := drawn(wish(call))).value < SHAPES:
-            return traits.value * (0.1 + 0.9 * chart.value), chart.why
+        if call is not None and call.tool == "code":
+            if (chart := drawn(wish(call))).value < SHAPES:
+                return traits.value * (0.1 + 0.9 * chart.value), chart.why
+            if item.figure.picture is not None and (shown := ink(item.figure.picture)) < 1:
+                return traits.value * (0.1 + 0.9 * shown), "hardly anything is drawn"
         return traits.value, f"{traits.weakest} {getattr(traits, traits.weakest):.2f}"
 
     def _task_relevance(self, document: Document, task: Task, placed: _Placed) -> Scored:
@@ -222,7 +226,7 @@ class EmbeddedJudge:
         picture, call = item.figure.picture, item.figure.call
         if picture is None or call is None:
             return 1.0, ""
-        value, why = 1.0, ""
+        value, why = (0.1 + 0.9 * ink(picture), "") if call.tool == "code" else (1.0, "")
         if self._pictures is not None and item.seen.told and item.seen.kind != "chart":
             cosine = self._pictures.cosine(picture, item.seen.told)
             value, why = looks_like(item.seen, cosine), f"; looks like it: {cosine:.2f}"

@@ -17,12 +17,13 @@ from PIL import Image
 from llmi_env.calls import Call
 from llmi_env.document import Document, Figure, Picture
 from llmi_env.errors import require
-from llmi_env.judges.call_proxy import code_strings, numbers, wish
-from llmi_env.judges.chart_proxy import drawn
-from llmi_env.judges.relevance import Meanings, kinship, ramp
+from llmi_env.judges.call_proxy import code_strings, wish
+from llmi_env.judges.chart_proxy import Drawn, drawn
+from llmi_env.judges.relevance import Meanings, kinship, prose_numbers, ramp
 from llmi_env.task import Task
 
 _LOOKED_AT = 384
+_NOTICEABLE = 24
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,19 @@ def _noise(gray: NDArray[np.float64]) -> float:
     rows = gray[:-2] - 2 * gray[1:-1] + gray[2:]
     mask = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
     return float(np.median(np.abs(mask))) / 0.6745 / 6
+
+
+def ink(picture: Picture) -> float:
+    """Whether anything is drawn inside of a chart's frame, in [0, 1], whatever is written around it."""
+    width, height = picture.image.size
+    box = (int(0.14 * width), int(0.14 * height), int(0.88 * width), int(0.86 * height))
+    inner = np.asarray(picture.image.convert("RGB").crop(box), dtype=np.int16).reshape(-1, 3)
+    if not len(inner):
+        return 0.0
+    shades, counts = np.unique(inner // 8 @ np.array([1024, 32, 1], dtype=np.int16), return_counts=True)
+    ground = inner[inner // 8 @ np.array([1024, 32, 1], dtype=np.int16) == shades[counts.argmax()]][0]
+    drawn_on = np.abs(inner - ground).max(axis=1) > _NOTICEABLE
+    return ramp(float(drawn_on.mean()), 0.00005, 0.0004)
 
 
 @dataclass(frozen=True)
@@ -187,8 +201,8 @@ def _chart_fit(call: Call, question: str, text: str) -> float:
     """Whether a chart draws data at all, and the numbers that are given; 1 for what is no chart."""
     if call.tool != "code":
         return 1.0
-    code = wish(call)
-    return (0.1 + 0.9 * drawn(code).value) * _numbers_fit(code, question, text)
+    chart = drawn(wish(call))
+    return (0.1 + 0.9 * chart.value) * _numbers_fit(chart, question, text)
 
 
 def _told(picture: Picture) -> str:
@@ -199,9 +213,9 @@ def _joined(*parts: str) -> str:
     return ". ".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def _numbers_fit(code: str, question: str, text: str) -> float:
+def _numbers_fit(chart: Drawn, question: str, text: str) -> float:
     """Whether a chart plots the numbers of the question, or else of the text; 1 where too few are given to tell."""
-    for given in (numbers(question), numbers(text)):
+    for given in (prose_numbers(question), prose_numbers(text)):
         if len(given) >= 2:
-            return 0.4 + 0.6 * ramp(len(given & numbers(code)) / len(given), 0.0, 0.6)
+            return 0.25 + 0.75 * ramp(chart.share_of(given), 0.0, 0.75)
     return 1.0

@@ -96,8 +96,13 @@ def kinship(meanings: Meanings, one: str, other: str) -> float:
 
 
 def prose_numbers(text: str) -> set[str]:
-    """Numbers in a text, without the commas between thousands."""
-    return set(NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)))
+    """Numbers in a text, plainly written: without trailing zeros or the commas between thousands."""
+    return {plain_number(float(found)) for found in NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))}
+
+
+def plain_number(number: float) -> str:
+    """A number as it is compared: without trailing zeros."""
+    return f"{number:.10g}"
 
 
 def ramp(value: float, low: float, high: float) -> float:

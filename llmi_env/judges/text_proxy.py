@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from llmi_env.judges.addressed import for_a_reader
+from llmi_env.judges.particular import particular
 from llmi_env.judges.relevance import (
     FUNCTION_WORDS,
     Meanings,
@@ -81,6 +82,7 @@ class TextTraits:
 
     Attributes:
         on_topic: near the question, in its own words.
+        particular: what could not be said of anything else.
         held_together: no sentence apart from the question and all the others.
         order: words and sentences as English allows.
         fresh: no repetition.
@@ -91,6 +93,7 @@ class TextTraits:
     """
 
     on_topic: float
+    particular: float
     held_together: float
     order: float
     fresh: float
@@ -125,16 +128,17 @@ def text_traits(text: str, question: str, meanings: Meanings, spelling: bool = T
     """
     return TextTraits(
         on_topic=(0.05 + 0.95 * ramp(meanings.near(text, question), 0.05, 0.55))
-        * _own_words(text, question)
+        * own_words(text, question)
         * _beyond(text, question),
+        particular=particular(text, question, meanings),
         held_together=_held_together(text, question, meanings),
         order=_order(text) * _whole(text),
         fresh=_fresh(text),
         length=ramp(len(words(text)), _SHORT, _LONG_ENOUGH),
-        clean=0.75 ** min(4, len(_LEAD_IN.findall(text)))
+        clean=0.6 ** min(4, len(_LEAD_IN.findall(text)))
         * 0.6 ** min(4, len(_MARKUP.findall(text)))
         * 0.3 ** min(4, count_orders(text))
-        * for_a_reader(text, meanings)
+        * for_a_reader(text, question, meanings)
         * (1.0 - 0.9 * ramp(_disguised(text), 0.0, 0.1)),
         spelt=1.0 - 0.6 * ramp(unknown_share(text, question), 0.06, 0.4) if spelling else 1.0,
         faithful=_faithful(text, question),
@@ -194,7 +198,7 @@ def _disguised(text: str) -> float:
     return odd / len(found) if found else 0.0
 
 
-def _own_words(text: str, question: str) -> float:
+def own_words(text: str, question: str) -> float:
     """1 for a text in its own words, toward 0 for one that repeats the question, as it stands or cut into pieces."""
     runs, said = _runs(words(text), 4), content_words(text)
     if not runs or not said:

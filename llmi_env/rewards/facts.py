@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from llmi_env.calls import Call
 from llmi_env.document import Document, Figure
 from llmi_env.errors import ConfigError
 from llmi_env.rewards.likeness import alike, appearance, shows_something
@@ -19,6 +21,7 @@ FACTS_VERSION = 3
 
 _NOT_VALID = frozenset({"malformed", "unknown_tool", "bad_params"})
 _SPARE_CALLS = 2
+_SAME_QUERY = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Facts:
         rungs: how far each call came (see `CALL_LADDER`), those that the world failed left out; a call that brought a blank picture, or
             one that is already there, failed.
         valid_tools: tool of each call that could be carried out, whatever came of it.
-        useful_tools: the same without calls that brought a picture which is already there, or nearly so.
+        useful_tools: the same without calls that ask again for what is there: those that brought a picture which is already there, or nearly
+            so. Different searches that find one and the same photo are the collection's doing, and each of them useful.
         succeeded_tools: tool of each call that brought a picture.
         pictures: pictures that came.
         usable: those of them that show something and do not look like an earlier one or like an input picture.
@@ -78,7 +82,9 @@ class Facts:
             ),
             valid_tools=tuple(f.call.tool for f in figures if f.call is not None and is_valid(f)),
             useful_tools=tuple(
-                f.call.tool for at, f in enumerate(figures) if f.call is not None and is_valid(f) and at not in again
+                f.call.tool
+                for at, f in enumerate(figures)
+                if f.call is not None and is_valid(f) and (at not in again or is_another_search(figures, at))
             ),
             succeeded_tools=tuple(f.call.tool for f in figures if f.call is not None and f.picture is not None),
             pictures=len(document.pictures),
@@ -90,6 +96,16 @@ class Facts:
             slips=slips_of(document, task.question),
             budget=max(needed, wanted) if wanted not in (FREE, AT_LEAST_ONE, NONE_ALLOWED) else needed + _SPARE_CALLS,
         )
+
+    @property
+    def exactly(self) -> int:
+        """How many pictures are wanted, where that is a number of at least 1; else 0."""
+        return 0 if self.wanted in (FREE, AT_LEAST_ONE, NONE_ALLOWED) else self.wanted
+
+    @property
+    def repeats(self) -> int:
+        """Valid calls that asked again for what was there already."""
+        return len(self.valid_tools) - len(self.useful_tools)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -140,6 +156,20 @@ def state_of(figure: Figure) -> str:
     if figure.call is None:
         return "malformed"
     return figure.failure.kind if figure.failure.kind in _NOT_VALID else "failed"
+
+
+def is_another_search(figures: Sequence[Figure], at: int) -> bool:
+    """Whether a figure is a search whose query shares less than half of its words with that of any search before it."""
+    call = figures[at].call
+    if call is None or call.tool != "search":
+        return False
+    words = _query_words(call)
+    earlier = [_query_words(f.call) for f in figures[:at] if f.call is not None and f.call.tool == "search"]
+    return all(len(words & other) < _SAME_QUERY * len(words | other) for other in earlier)
+
+
+def _query_words(call: Call) -> set[str]:
+    return set(re.findall(r"\w+", str(call.params.get("query", "")).casefold()))
 
 
 def _seen_before(document: Document, task: Task) -> set[int]:

@@ -315,11 +315,11 @@ class HybridReward:
         if not facts.calls:
             return self.spec.counting.free_call_credit if facts.wanted == FREE and not task.tools else 0.0
         if name == "call_success":
-            return call_success(facts.rungs, facts.world_faults)
+            return call_success(facts.rungs, facts.world_faults, facts.exactly)
         if name == "call_validity":
-            return call_validity(facts.rungs, facts.world_faults)
+            return call_validity(facts.rungs, facts.world_faults, facts.exactly)
         if task.tools:
-            return tool_choice(task.tools, facts.useful_tools, facts.calls, facts.budget)
+            return tool_choice(task.tools, facts.useful_tools, facts.calls, facts.budget, facts.exactly)
         within = min(len(facts.useful_tools), facts.budget) / facts.calls
         if self.spec.counting.free_choice is None:
             return within
@@ -332,7 +332,11 @@ class HybridReward:
         found += facts.world_faults if self._owed else 0
         if facts.wanted == FREE and not found and counting.free_without_picture < 1:
             return 0.0 if task.tools else counting.free_without_picture
-        return image_count(found, facts.wanted, self.exact)
+        score = image_count(found, facts.wanted, self.exact)
+        if counting.pictures == "usable" and facts.repeats and not self.exact:
+            # A picture that was asked for again fills no place that is empty, and stands in the reader's way.
+            score *= max(0.0, 1.0 - facts.repeats / max(1, facts.pictures + facts.world_faults))
+        return score
 
     def _gated(self, name: str, units: Mapping[str, float]) -> float | None:
         if name not in units:

@@ -108,44 +108,48 @@ def tool_use(
     return round(0.5 * share(attempted) + 0.5 * share(succeeded), 12)
 
 
-def tool_choice(required: Collection[str], valid: Sequence[str], calls: int, budget: int) -> float:
+def tool_choice(required: Collection[str], valid: Sequence[str], calls: int, budget: int, wanted: int = 0) -> float:
     """Precision times recall of the tools chosen against those required, in [0, 1], whatever the calls delivered.
 
-    Recall is over the required tools, each once. Precision is over all calls: what is unreadable, of another tool, or beyond `budget`
-    was not called for. The product, and not F1, so that calling several tools where one is needed earns on average no more than guessing
-    one: two for one earn 1/2, three 1/3.
+    Recall is over the required tools, each once. Precision is over all calls: what is unreadable, of another tool, or beyond `budget` was not
+    called for, and a picture that is wanted and not asked for is a call left out. The product, and not F1, so that calling several tools
+    where one is needed earns on average no more than guessing one: two for one earn 1/2, three 1/3.
 
     Args:
         required: tools that the task needs, not empty.
         valid: tool of each call that could be carried out.
         calls: all calls, unreadable ones included.
         budget: how many calls the task can honestly use.
+        wanted: how many pictures are wanted, where that is a number.
     """
     if not required:
         raise ConfigError("tool_choice: a task without required tools has no right choice to compare with")
-    wanted = set(required)
-    right = [tool for tool in valid if tool in wanted]
+    needed = set(required)
+    right = [tool for tool in valid if tool in needed]
     if not right:
         return 0.0
-    recall = len(wanted & set(right)) / len(wanted)
-    return recall * min(len(right), max(budget, len(wanted))) / max(calls, len(valid))
+    recall = len(needed & set(right)) / len(needed)
+    return recall * min(len(right), max(budget, len(needed))) / max(calls, len(valid), wanted)
 
 
-def call_validity(rungs: Sequence[str], owed: int = 0) -> float:
+def call_validity(rungs: Sequence[str], owed: int = 0, wanted: int = 0) -> float:
     """How far the calls could be carried out as written: mean of `CALL_LADDER`, whatever came of them; 0 without a call.
+
+    Calls that were not made though their pictures are wanted count as 0: to write one of three must not be as good as three.
 
     Args:
         rungs: how far each call came, but for those that the world failed.
         owed: calls that the world failed: they were valid.
+        wanted: how many pictures are wanted, where that is a number.
     """
     for rung in rungs:
         if rung not in CALL_LADDER:
             raise ConfigError(f"call_validity: no rung {rung!r}{did_you_mean(rung, CALL_LADDER)}")
-    calls = len(rungs) + owed
+    calls = max(len(rungs) + owed, wanted)
     return (sum(CALL_LADDER[rung] for rung in rungs) + owed) / calls if calls else 0.0
 
 
-def call_success(rungs: Sequence[str], owed: int = 0) -> float:
+def call_success(rungs: Sequence[str], owed: int = 0, wanted: int = 0) -> float:
     """Share of the valid calls that brought a picture; 0 without any, 1 where the world failed them all.
 
     Calls that could not be carried out do not count here: they are `call_validity`'s.
@@ -153,12 +157,14 @@ def call_success(rungs: Sequence[str], owed: int = 0) -> float:
     Args:
         rungs: how far each call came, but for those that the world failed.
         owed: calls that the world failed.
+        wanted: how many pictures are wanted, where that is a number.
     """
     tried = [rung for rung in rungs if rung not in _IMPOSSIBLE]
     for rung in tried:
         if rung not in CALL_LADDER:
             raise ConfigError(f"call_success: no rung {rung!r}{did_you_mean(rung, CALL_LADDER)}")
-    return tried.count("succeeded") / len(tried) if tried else float(owed > 0)
+    missing = max(0, wanted - len(rungs) - owed)
+    return tried.count("succeeded") / (len(tried) + missing) if tried else float(owed > 0 and not missing)
 
 
 def plain_text(slips: Collection[str]) -> float:

@@ -38,8 +38,8 @@ def slips_of(document: Document, question: str = "") -> tuple[str, ...]:
 
     `chat_markup`: tags and control tokens of chats and prompts. `forged_picture`: pictures written out in place of a call. `forged_score`: a
     score for the document itself (see `llmi_env.rewards.forged_scores`). `hidden_letters`: characters that are not shown, or words made of
-    letters of several scripts. `fenced_call`: a call between backticks, as if it were to be read. The first three are looked for in what is
-    shown of the text, look-alikes spelt in plain letters.
+    letters of several scripts. `fenced_call`: a call between backticks, as if it were to be read. `split_word`: a picture in the middle of a
+    word. The first three are looked for in what is shown of the text, look-alikes spelt in plain letters.
 
     Args:
         document: what was written.
@@ -60,7 +60,22 @@ def slips_of(document: Document, question: str = "") -> tuple[str, ...]:
         found.append("hidden_letters")
     if "`" in text and _fenced(document):
         found.append("fenced_call")
+    if _splits_a_word(document):
+        found.append("split_word")
     return tuple(found)
+
+
+def _splits_a_word(document: Document) -> bool:
+    last = ""
+    broken = False
+    for block in document.blocks:
+        if isinstance(block, Figure):
+            broken = last.isalpha()
+        elif block.text:
+            if broken and block.text[0].islower():
+                return True
+            last, broken = block.text[-1], False
+    return False
 
 
 def _fenced(document: Document) -> bool:

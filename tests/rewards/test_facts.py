@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llmi_env.document import Document, Picture, Provenance, Text
+from llmi_env.calls import Call
+from llmi_env.document import Document, Figure, Picture, Provenance, Text
 from llmi_env.rewards.facts import Facts
 from llmi_env.rewards.likeness import alike, appearance
 from llmi_env.rewards.text_slips import slips_of
-from llmi_env.task import Task
+from llmi_env.task import ImageCount, Task
 from tests.rewards.making import document, figure, picture
 
 TWO = Task("Two owls, please.", image_count=2, tools=("search",))
@@ -33,6 +34,44 @@ def test_a_picture_counts_once_and_so_does_its_call() -> None:
     assert (facts.pictures, facts.usable) == (2, 1)
     assert (facts.valid_tools, facts.useful_tools) == (("search", "edit"), ("search",))
     assert facts.rungs == ("succeeded", "failed")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kinds"),
+    [
+        ("Ow", "ls hunt.", ("split_word",)),
+        ("Owls ", "hunt.", ()),
+        ("Owls hunt.", "They fly.", ()),
+        ("Owls", "Hunt", ()),
+    ],
+)
+def test_a_picture_in_the_middle_of_a_word(before: str, after: str, kinds: tuple[str, ...]) -> None:
+    shown = Document((Text(before), figure(outcome=picture(1)), figure(outcome=picture(2)), Text(after)))
+    assert slips_of(shown) == kinds
+
+
+def _searches(*queries: str) -> Document:
+    calls = [Call("search", "An owl", {"query": query}) for query in queries]
+    return Document((Text("Owls."), *(Figure(call.to_json(), call, picture(1)) for call in calls)))
+
+
+@pytest.mark.parametrize(
+    ("queries", "useful"),
+    [
+        (("barn owl in flight", "snowy owl chick"), 2),  # that both find one photo is the collection's doing
+        (("barn owl in flight", "Barn owl flight"), 1),
+        (("barn owl", "barn owl"), 1),
+        (("barn owl", "snowy owl chick", "an owl, a barn"), 2),
+    ],
+)
+def test_another_search_is_useful_though_it_finds_the_same_photo(queries: tuple[str, ...], useful: int) -> None:
+    facts = Facts.of(_searches(*queries), TWO)
+    assert (len(facts.useful_tools), facts.usable) == (useful, 1)
+
+
+@pytest.mark.parametrize(("count", "exactly"), [(2, 2), (1, 1), ("any", 0), ("at_least_one", 0), ("none", 0), (0, 0)])
+def test_how_many_are_wanted_exactly(count: ImageCount, exactly: int) -> None:
+    assert Facts.of(document("w"), Task("Owls?", image_count=count)).exactly == exactly
 
 
 def test_an_edit_that_changes_nothing_is_no_picture() -> None:

@@ -187,9 +187,9 @@ def test_llmi_wants_nothing_where_nothing_is_wanted() -> None:
 
 def test_llmi_does_not_count_blank_or_repeated_pictures() -> None:
     two = Task("q", image_count=2, tools=("search",))
-    for second in (picture(1), flat(), picture(2, side=8)):
+    for second, count in ((picture(1), 0.25), (flat(), 0.5), (picture(2, side=8), 0.5)):
         report = LLMI.score(document("w", figure(outcome=picture(1)), figure(outcome=second)), two, judged())
-        assert report.terms["image_count"].raw == 0.5
+        assert report.terms["image_count"].raw == count  # what is asked for again is worse than what is left out
         assert report.counts["pictures"] == 2
 
 

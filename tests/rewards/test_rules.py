@@ -110,5 +110,15 @@ def test_success_is_of_valid_calls_and_the_worlds_faults_are_left_out() -> None:
         call_success(["fail"])
 
 
+def test_one_call_where_three_pictures_are_wanted_is_a_third() -> None:
+    assert tool_choice({"search"}, ["search"], 1, 3, wanted=3) == pytest.approx(1 / 3)
+    assert call_validity(["succeeded"], wanted=3) == call_success(["succeeded"], wanted=3) == pytest.approx(1 / 3)
+    assert tool_choice({"search"}, ["search"] * 3, 3, 3, wanted=3) == call_validity(["failed"] * 3, wanted=3) == 1
+    assert call_success(["succeeded"], owed=2, wanted=3) == 1  # two that the world failed were asked for
+    assert call_success(["succeeded", "malformed", "succeeded"], wanted=3) == 1  # the third was, and cost its validity
+    assert call_success([], owed=1, wanted=2) == 0
+    assert call_validity(["succeeded"] * 4, wanted=3) == 1  # too many is the count's to punish
+
+
 def test_each_kind_of_slip_takes_most_of_the_text() -> None:
     assert [plain_text(slips) for slips in ((), ("a",), ("a", "a"), ("a", "b"))] == [1, 0.3, 0.3, pytest.approx(0.09)]
