@@ -11,12 +11,15 @@ move a score.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.util
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -45,7 +48,12 @@ from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
 VERSION = "embedded/3"
-"""Raised whenever a score can come out otherwise: by code, word lists, example needs or the picture head."""
+"""Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
+MADE_OF = (
+    "addressed", "call_proxy", "chart_program", "chart_proxy", "embedded", "image_proxy", "needs", "particular", "picture_features",
+    "picture_text", "picture_words", "relevance", "spelling", "text_proxy",
+)  # fmt: skip
+"""Modules of this folder that a score comes from."""
 
 _CACHED_PICTURES = 512
 _SOFTENING = re.compile(r"\b(?:blur|soft|smooth|out of focus)", re.IGNORECASE)
@@ -109,10 +117,10 @@ class EmbeddedJudge:
     @property
     def fingerprint(self) -> str:
         """Everything of it that can move a score; judgments may be kept under it."""
-        embed = (
-            "minilm" if self._embed is None else repr(self._embed)
-        )  # another one is kept apart, at worst for this process only
-        return f"{VERSION} terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling} ocr={self._ocr} embed={embed}"
+        # another embedder is kept apart, at worst for this process only
+        embed = "minilm" if self._embed is None else repr(self._embed)
+        options = f"terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling} ocr={self._ocr}"
+        return f"{VERSION} {_made_of()} {options} embed={embed}"
 
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
         """Judge one document in a thread of its own; documents take turns."""
@@ -297,6 +305,15 @@ def _fresh(placed: _Placed) -> float:
 def _worst_weighted(values: Sequence[float]) -> float:
     """Half the mean, half the worst: one bad figure is felt however many stand beside it."""
     return 0.5 * sum(values) / len(values) + 0.5 * min(values)
+
+
+@cache
+def _made_of() -> str:
+    """Digest of the code and of the assets that scores come from, so that no score outlives a change that nobody has numbered."""
+    package = resources.files("llmi_env")
+    assets = sorted((file for file in (package / "assets" / "judges").iterdir()), key=lambda file: file.name)
+    files = [*(package / "judges" / f"{name}.py" for name in MADE_OF), *assets]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:12]
 
 
 def _check_installed() -> None:

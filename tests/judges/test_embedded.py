@@ -4,7 +4,9 @@ import asyncio
 import importlib.util
 import pickle
 import random
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image, ImageFilter
 from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
 from llmi_env.embeddings import available
 from llmi_env.errors import ConfigError, MissingExtra
+from llmi_env.judges import embedded
 from llmi_env.judges.base import Judge
 from llmi_env.judges.corruptions import CORRUPTIONS, Corruption, make_figure
 from llmi_env.judges.embedded import TERMS, EmbeddedJudge
@@ -86,6 +89,19 @@ def test_it_pickles_without_its_caches() -> None:
     copy = pickle.loads(pickle.dumps(one))
     assert copy.terms == ("image_quality",)
     assert copy.judge(samples()[0].document, OWLS) == one.judge(samples()[0].document, OWLS)
+
+
+def test_its_fingerprint_is_made_of_all_that_its_scores_come_from() -> None:
+    folder = Path(embedded.__file__).parent
+    found, todo = set(), ["embedded"]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            code = (folder / f"{name}.py").read_text(encoding="utf-8")
+            todo += re.findall(r"^\s*from llmi_env\.judges\.(\w+) import", code, re.MULTILINE)
+    assert found == set(embedded.MADE_OF)
+    assert re.match(r"embedded/\d+ [0-9a-f]{12} terms=", blind().fingerprint)
 
 
 def test_it_names_itself_and_what_can_move_its_scores() -> None:
