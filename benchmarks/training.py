@@ -226,7 +226,7 @@ def main() -> None:
                 "",
                 "## Speed",
                 "",
-                "One pass over all documents. Our update holds a forward pass for the logged divergence from the start, which TRL does not log.",
+                "One pass over all documents. Our update also computes the logged divergence from the start, which TRL does not log.",
                 "",
                 *compared(dict(zip(names, measured, strict=True))),
             ]
@@ -239,8 +239,8 @@ def main() -> None:
                 f"## Waiting for a judge of {JUDGE:g} s and tools of {TOOL:g} s",
                 "",
                 "The warm start, which writes calls, and one pass for each group. While the last judgments are awaited, the update begins "
-                "with what needs no reward: logprobs under the reference and the first two forward passes (`trainers/ahead.py`). Waiting is what "
-                "is left.",
+                "with what needs no reward: logprobs under the reference and the first two forward passes (`trainers/ahead.py`). "
+                "Waiting is the rest.",
                 "",
                 *waits(*in_turns([(OURS, run) for run in runs], options.steps)),
             ]
