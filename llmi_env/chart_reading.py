@@ -1,0 +1,83 @@
+"""What a chart shows, read off the finished figure rather than off the program that drew it.
+
+The code tool takes the reading in the same process that ran the policy's code, so it is a claim, not a proof: code may lie to it as it may draw what
+it likes. It is checked for its form here, and it travels with the picture (`Provenance.chart`) as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MAX_MARKS = 60
+MAX_NAME = 60
+MAX_JSON = 12_000
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One value that is drawn.
+
+    Attributes:
+        kind: `bar`, `wedge`, `point` (of a line), `dot` (of a scatter) or `cell` (of an image).
+        name: what stands at its place on the axis, or a wedge's label; "" where nothing does.
+        value: in the units of the data; of a wedge its share in [0, 1].
+        level: where it is shown, as a share of the axes' height (width for lying bars), in [0, 1]; -1 where it lies outside.
+    """
+
+    kind: str
+    name: str
+    value: float
+    level: float
+
+
+@dataclass(frozen=True)
+class ChartReading:
+    """What a figure shows.
+
+    Attributes:
+        marks: values drawn, in drawing order, at most `MAX_MARKS`.
+        seen: share of what is drawn of them that is seen: 1 where nothing lies over it, 0 where it has the ground's colour or is covered.
+        ink: share of the page that they cover.
+        room: share of the page that the axes with most marks take.
+        renamed: whether numbers on a value axis stand at other places than they say.
+    """
+
+    marks: tuple[Mark, ...] = ()
+    seen: float = 0.0
+    ink: float = 0.0
+    room: float = 0.0
+    renamed: bool = False
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ChartReading | None:
+        """Read what `to_json` wrote; `None` for anything else, since the code that was run may have written it."""
+        if not text or len(text) > MAX_JSON:
+            return None
+        try:
+            data = json.loads(text)
+            marks = tuple(_mark(item) for item in data["marks"][:MAX_MARKS])
+            shares = [_share(data[name]) for name in ("seen", "ink", "room")]
+            return cls(marks, *shares, renamed=bool(data["renamed"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+
+def _mark(item: Any) -> Mark:
+    value, level = float(item["value"]), float(item["level"])
+    if not math.isfinite(value) or not -1 <= level <= 1:
+        raise ValueError("no value that can be drawn")
+    return Mark(str(item["kind"])[:MAX_NAME], str(item["name"])[:MAX_NAME], value, level)
+
+
+def _share(value: Any) -> float:
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError("no share")
+    return share
