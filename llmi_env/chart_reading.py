@@ -1,7 +1,7 @@
 """What a chart shows, read off the finished figure rather than off the program that drew it.
 
-The code tool takes the reading in the same process that ran the policy's code, so it is a claim, not a proof: code may lie to it as it may draw what
-it likes. It is checked for its form here, and it travels with the picture (`Provenance.chart`) as one line of JSON.
+The code tool takes the reading in the same process that ran the policy's code, so it is a claim, not a proof: code may lie to it as it may
+draw what it likes. It is checked for its form here, and it travels with the picture (`Provenance.chart`) as one line of JSON.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class ChartReading:
         try:
             data = json.loads(text)
             marks = tuple(_mark(item) for item in data["marks"][:MAX_MARKS])
-            shares = [_share(data[name]) for name in ("seen", "ink", "room")]
-            return cls(marks, *shares, renamed=bool(data["renamed"]))
+            seen, ink, room = (_share(data[name]) for name in ("seen", "ink", "room"))
+            return cls(marks, seen, ink, room, bool(data["renamed"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
