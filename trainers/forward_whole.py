@@ -32,6 +32,8 @@ def score_whole(model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Ey
     """
     import torch
 
+    from trainers import head as fast_head
+
     body, head = model_parts(model)
     device = head.weight.device
     ids_BS = torch.nn.utils.rnn.pad_sequence([torch.tensor(x.ids) for x in ledgers], batch_first=True).to(device)
@@ -46,15 +48,16 @@ def score_whole(model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Ey
     places_BT = places_BT.clamp(max=ids_BS.shape[1] - 1)
     # The state that predicts token t stands one place before it.
     before_BTH = hidden_BSH[torch.arange(len(ledgers), device=device)[:, None], places_BT - 1]
-    logits_NV = head(before_BTH[padding_mask_BT])[:, :vocab_size].float()
-    chosen_N = ids_BS.gather(1, places_BT)[padding_mask_BT]
+    before_NH, chosen_N = before_BTH[padding_mask_BT], ids_BS.gather(1, places_BT)[padding_mask_BT]
     hidden = torch.tensor([] if eyes is None else eyes.hidden_ids, dtype=torch.long, device=device)
-    if eyes is not None:
+    if eyes is None and fast_head.fits(head):
+        logprobs_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size)
+    else:
+        logits_NV = head(before_NH)[:, :vocab_size].float()
         logits_NV = logits_NV.index_fill(1, hidden[hidden < vocab_size], float("-inf"))
-    logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
-    logprobs_N = logprobs_N.masked_fill(
-        torch.isin(chosen_N, hidden), 0.0
-    )  # not infinite: that would make NaN of its gradient
+        logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
+        # Of a placeholder not infinite: that would make NaN of its gradient.
+        logprobs_N = logprobs_N.masked_fill(torch.isin(chosen_N, hidden), 0.0)
     zeros_BT = torch.zeros(padding_mask_BT.shape, device=device)
     return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT, before_BTH)
 

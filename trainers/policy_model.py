@@ -10,7 +10,7 @@ logprobs agree as far as the precision goes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ class PolicyModel:
         self._checkpointing = gradient_checkpointing
         if gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+            if self.device.type == "cpu":
+                give_memory_back()
 
     @classmethod
     def load(cls, recipe: Recipe) -> PolicyModel:
@@ -184,6 +186,19 @@ def same_bits(device: str) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.utils.deterministic.fill_uninitialized_memory = before[1]
+
+
+def give_memory_back() -> None:
+    """Have the C library return large blocks to the system as soon as they are freed, where it is glibc; for the whole process.
+
+    It otherwise learns from freed blocks to keep larger ones, and what checkpointing frees layer by layer stays with the process: measured on
+    SmolLM2-135M with 8 documents of 412 tokens, a peak of 4.7 GB instead of 1.6.
+    """
+    import ctypes
+
+    m_mmap_threshold = -3
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 1 << 20)
 
 
 def find_device(name: str) -> str:
