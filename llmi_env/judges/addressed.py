@@ -7,8 +7,6 @@ honest documents (demonstrations and samples of the shipped policy) one loses an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from llmi_env.judges.particular import without_words_of
 from llmi_env.judges.relevance import Meanings, content_words, ramp, sentences
 
@@ -109,9 +107,9 @@ def for_a_reader(text: str, question: str, meanings: Meanings) -> float:
     # As it stands and without the question's words: a subject that is filled in carries a phrase away from its like.
     bare = {sentence: without_words_of(sentence, question) for sentence in found}
 
-    def like(sentence: str, examples: Sequence[str]) -> float:
+    def like(sentence: str, examples: tuple[str, ...]) -> float:
         forms = (sentence, bare[sentence]) if len(content_words(bare[sentence])) >= _ENOUGH else (sentence,)
-        return max(meanings.near(form, example) for form in forms for example in examples)
+        return max(float(meanings.to_all(form, examples).max()) for form in forms)
 
     judged = max(ramp(like(sentence, TO_THE_JUDGE), 0.45, 0.6) for sentence in found)
     chatted = max(ramp(like(sentence, SMALL_TALK), 0.45, 0.6) for sentence in found)

@@ -41,17 +41,15 @@ def _nearer(text: str, question: str, meanings: Meanings) -> float:
     left = without_words_of(text, question)
     if not left:
         return 0.1
-    told = meanings(left)
-    others = [float(told @ meanings(other)) for other in other_questions()]
-    return 0.1 + 0.9 * ramp(float(told @ meanings(question)) - float(np.mean(others)), 0.0, 0.1)
+    others = float(np.mean(meanings.to_all(left, other_questions())))
+    return 0.1 + 0.9 * ramp(meanings.near(left, question) - others, 0.0, 0.1)
 
 
 @cache
-def other_questions() -> list[str]:
+def other_questions() -> tuple[str, ...]:
     """Questions about other things."""
     text = (resources.files("llmi_env") / "assets" / "judges" / "questions.yaml").read_text(encoding="utf-8")
-    questions: list[str] = yaml.safe_load(text)
-    return questions
+    return tuple(yaml.safe_load(text))
 
 
 def without_words_of(text: str, question: str) -> str:

@@ -47,11 +47,20 @@ class Meanings:
 
     def __init__(self, embed: Embed) -> None:
         self._embed = embed
+        self._stacks: dict[tuple[str, ...], NDArray[np.float32]] = {}
 
     def __call__(self, text: str) -> NDArray[np.float32]:
         """The unit vector of a text, shape (384,)."""
         key = " ".join(text.split())[:_EMBEDDED_CHARACTERS]
         return np.asarray(self._embed([key])[0], dtype=np.float32)
+
+    def to_all(self, text: str, others: tuple[str, ...]) -> NDArray[np.float32]:
+        """Cosines of a text with fixed other ones, shape (len(others),); 0 where the text is blank."""
+        if others not in self._stacks:
+            self._stacks[others] = np.stack([self(other) for other in others])
+        if not text.strip():
+            return np.zeros(len(others), dtype=np.float32)
+        return np.asarray(self._stacks[others] @ self(text), dtype=np.float32)
 
     def near(self, one: str, other: str) -> float:
         """Cosine of two texts, in [-1, 1]; 0 where one is blank."""
