@@ -65,7 +65,7 @@ class ChartReading:
             marks = tuple(_mark(item) for item in data["marks"][:MAX_MARKS])
             seen, ink, room = (_share(data[name]) for name in ("seen", "ink", "room"))
             return cls(marks, seen, ink, room, bool(data["renamed"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
 
@@ -73,7 +73,12 @@ def _mark(item: Any) -> Mark:
     value, level = float(item["value"]), float(item["level"])
     if not math.isfinite(value) or not -1 <= level <= 1:
         raise ValueError("no value that can be drawn")
-    return Mark(str(item["kind"])[:MAX_NAME], str(item["name"])[:MAX_NAME], value, level)
+    return Mark(_words(item["kind"]), _words(item["name"]), value, level)
+
+
+def _words(text: Any) -> str:
+    """Characters that can be stored and shown: no controls, no half of a pair."""
+    return "".join(char if char.isprintable() else " " for char in str(text)[:MAX_NAME])
 
 
 def _share(value: Any) -> float:

@@ -32,6 +32,8 @@ class Provenance:
         author: author, as the source states it.
         licence: SPDX identifier or name of the licence.
         seed: seed of a generated picture.
+        chart: what the code tool read off the figure that it is, as one line of JSON (`ChartReading.from_json`); "" where there is
+            none. A claim for judges, made in the process that ran the policy's code; the policy is not shown it.
     """
 
     backend: str
@@ -41,6 +43,7 @@ class Provenance:
     author: str = ""
     licence: str = ""
     seed: int | None = None
+    chart: str = ""
 
 
 @dataclass(frozen=True, eq=False)

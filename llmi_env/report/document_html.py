@@ -6,6 +6,7 @@ import html
 from functools import lru_cache
 from typing import Any
 
+from llmi_env.chart_reading import ChartReading
 from llmi_env.document import Document, Failure, Figure, Picture, Text
 from llmi_env.errors import require
 
@@ -13,6 +14,7 @@ _TAGS = {
     "p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li",
     "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td",
 }  # fmt: skip
+_MARKS = 12
 _FAULTS = {"policy": "the policy's fault", "world": "the world's fault"}
 
 
@@ -43,7 +45,7 @@ def document_html(document: Document) -> str:
 def _figure_html(figure: Figure, index: int) -> str:
     tool = html.escape(figure.call.tool if figure.call else "unreadable call")
     description = html.escape(figure.call.description if figure.call else "")
-    written = f"<details><summary>call {index}: {tool}</summary><pre>{html.escape(figure.raw)}</pre></details>"
+    written = f"<details><summary>call {index}: {tool}</summary><pre>{html.escape(figure.raw)}</pre>{_reading(figure)}</details>"
     if isinstance(figure.outcome, Picture):
         return (
             f'<figure><img src="{figure.outcome.data_url}" alt="{description}">'
@@ -61,3 +63,16 @@ def _credit(picture: Picture) -> str:
     known = [part for part in (origin.title, origin.author, origin.licence) if part]
     words = " · ".join([origin.backend, *known])
     return f'<small class="credit">{html.escape(words)}</small>'
+
+
+def _reading(figure: Figure) -> str:
+    """What was read off a chart, in one line; empty for other pictures."""
+    reading = ChartReading.from_json(figure.picture.provenance.chart) if figure.picture else None
+    if reading is None:
+        return ""
+    marks = [f"{mark.kind} {mark.name} {mark.value:g}".replace("  ", " ") for mark in reading.marks[:_MARKS]]
+    if len(reading.marks) > _MARKS:
+        marks.append(f"and {len(reading.marks) - _MARKS} more")
+    shares = f"seen {reading.seen:.0%}, ink {reading.ink:.0%} of the page, axes {reading.room:.0%}"
+    words = "; ".join([*(marks or ["no values"]), shares, *(["numbers of an axis renamed"] if reading.renamed else [])])
+    return f'<small class="credit">read off the chart: {html.escape(words)}</small>'

@@ -28,7 +28,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     VERSION = "0"
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of this format; a client and a service must agree on it."""
 
 MAX_PIXELS = 4096 * 4096
@@ -77,6 +77,7 @@ class PictureMessage(_Message):
     author: str = ""
     licence: str = ""
     seed: int | None = None
+    chart: str = ""
     seconds: float = 0.0
 
     @classmethod
@@ -98,6 +99,7 @@ class PictureMessage(_Message):
             author=pack(p.author),
             licence=pack(p.licence),
             seed=p.seed,
+            chart=pack(p.chart),
             seconds=picture.seconds,
         )
 
@@ -123,6 +125,7 @@ class PictureMessage(_Message):
             unpack(self.author),
             unpack(self.licence),
             self.seed,
+            unpack(self.chart),
         )
         return Picture(image, provenance, self.seconds)
 

@@ -15,7 +15,8 @@ What is claimed, each with a test in `tests/tools/code/`:
 | a forged answer cannot harm the host | caps and checks in `answers.py` |
 
 What is *not* claimed: that a guessed path's existence, size and times stay secret (`stat` is not covered by Landlock), that a flaw of
-the kernel cannot be used, or that the picture is what the code computed.
+the kernel cannot be used, or that the picture is what the code computed. What is read off the figure for judges (`reading.py`) is taken
+in the code's own process: it holds against programs that draw something else than they say, not against ones that attack the reader.
 
 Where the kernel has no Landlock or seccomp, or the CPU has no table, calls fail with `ToolUnavailable`, which names the cause.
 """
@@ -32,7 +33,7 @@ from typing import Any
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import BadParams, ConfigError, ToolUnavailable, did_you_mean
 from llmi_env.tools.base import CODE, ToolContext, ToolSpec
-from llmi_env.tools.code.answers import picture_of
+from llmi_env.tools.code.answers import picture_of, reading_of
 from llmi_env.tools.code.config import CodeConfig
 from llmi_env.tools.code.worker import Job, WorkerPool
 
@@ -80,7 +81,10 @@ class CodeTool:
             job.cancel()
             raise
         image = picture_of(answer, self.config)
-        return Picture(image, Provenance(self.config.sandbox, seed=context.seed), time.monotonic() - started)
+        reading = reading_of(answer)
+        chart = reading.to_json() if reading else ""
+        provenance = Provenance(self.config.sandbox, seed=context.seed, chart=chart)
+        return Picture(image, provenance, time.monotonic() - started)
 
     @property
     def pool(self) -> WorkerPool:

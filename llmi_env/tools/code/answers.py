@@ -18,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from llmi_env.chart_reading import ChartReading
 from llmi_env.errors import CodeRaised, LimitExceeded, NothingFound, ToolUnavailable
 from llmi_env.tools.code.config import CodeConfig
 from llmi_env.tools.code.frames import ANSWER_HEADER, MAX_HEAD
@@ -44,6 +45,16 @@ def picture_of(answer: Answer, config: CodeConfig) -> Image.Image:
     if status == "pixels":
         raise LimitExceeded(message, "pixels")
     raise CodeRaised(message or "the code failed")
+
+
+def reading_of(answer: Answer) -> ChartReading | None:
+    """What the child read off the figure, of an answer that has a picture; `None` where it is absent or malformed."""
+    head, _ = _split(answer)
+    try:
+        # As text again: only what JSON can say goes through the one check of its form.
+        return ChartReading.from_json(json.dumps(head.get("chart"), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _check_end(end: dict[str, Any], config: CodeConfig) -> None:

@@ -1,4 +1,4 @@
-"""What runs inside the forked child: the policy's code, and the figure it left as PNG.
+"""What runs inside the forked child: the policy's code, and the figure it left as PNG, with a reading of what it shows.
 
 `warm_up` runs once in the worker, before any fork; `answer_to` runs once in each child, which is already confined. Nothing that is
 decided here is trusted by the host: the code shares this process and may write any answer it likes.
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .frames import ANSWER_HEADER
+from .reading import noted_page, read_figure
 
 FILENAME = "<chart>"
 MAX_MESSAGE = 2000
@@ -89,7 +90,9 @@ def _draw_one_of_each(plt: Any, np: Any, pd: Any, sns: Any) -> None:
         table.plot(y="value", ax=axes[1, 1])
         sns.heatmap(np.eye(2), annot=True, ax=axes[1, 2])
         figure.tight_layout()
-        figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+        with noted_page(figure) as boxes:
+            figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+        read_figure(figure, boxes[0], (boxes[0].width, boxes[0].height))
         solid = plt.figure().add_subplot(projection="3d")
         solid.plot_surface(np.eye(2), np.eye(2), np.eye(2))
         solid.figure.savefig(io.BytesIO(), format="png")
@@ -153,7 +156,8 @@ def answer_to(source: bytes, *, seed: int, dpi: float, max_pixels: int) -> bytes
         except SystemExit as stop:
             if stop.code not in (None, 0):
                 raise
-        return _encode({"status": "ok"}, _picture(plt, dpi, max_pixels))
+        png, chart = _picture(plt, dpi, max_pixels)
+        return _encode({"status": "ok", "chart": chart}, png)
     except NoFigure as error:
         return _encode({"status": "empty", "error": str(error)})
     except FigureTooLarge as error:
@@ -165,7 +169,7 @@ def answer_to(source: bytes, *, seed: int, dpi: float, max_pixels: int) -> bytes
         return _encode({"status": "disk" if full else "raised", "error": _message(error, source)})
 
 
-def _picture(plt: Any, dpi: float, max_pixels: int) -> bytes:
+def _picture(plt: Any, dpi: float, max_pixels: int) -> tuple[bytes, dict[str, Any] | None]:
     figure = plt.gcf() if plt.get_fignums() else _last_saved[0] if _last_saved else None
     if figure is None:
         raise NoFigure("the code drew no figure; draw one with plt, sns or df.plot")
@@ -178,10 +182,12 @@ def _picture(plt: Any, dpi: float, max_pixels: int) -> bytes:
         )
     # Bytes must depend on the code alone, whatever the code's own dpi or the library's version string.
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), noted_page(figure) as boxes:
         warnings.simplefilter("ignore")
         figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
-    return buffer.getvalue()
+    png = buffer.getvalue()
+    inches = (int.from_bytes(png[16:20], "big") / dpi, int.from_bytes(png[20:24], "big") / dpi)
+    return png, read_figure(figure, boxes[0], inches) if boxes else None
 
 
 def _has_content(figure: Any) -> bool:
@@ -209,6 +215,6 @@ def _message(error: BaseException, source: bytes) -> str:
     return f"{where}: {said}"[:MAX_MESSAGE]
 
 
-def _encode(head: dict[str, str], png: bytes = b"") -> bytes:
+def _encode(head: dict[str, Any], png: bytes = b"") -> bytes:
     encoded = json.dumps(head).encode()
     return ANSWER_HEADER.pack(len(encoded)) + encoded + png
