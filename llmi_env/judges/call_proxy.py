@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmi_env.calls import Call
+from llmi_env.document import Figure, Picture
 from llmi_env.judges.addressed import for_a_reader
+from llmi_env.judges.chart_fit import chart_of
 from llmi_env.judges.chart_proxy import drawn
+from llmi_env.judges.edit_fit import is_opposite
 from llmi_env.judges.needs import example_needs
 from llmi_env.judges.relevance import Meanings, content_words, kinship, prose_numbers, ramp, words
 from llmi_env.judges.text_proxy import count_lead_ins, count_orders, own_words
@@ -50,13 +53,14 @@ _ANNOUNCING = re.compile(
 
 @dataclass(frozen=True)
 class CallTraits:
-    """The four criteria, each in [0, 1]; whether the picture is described, and to its reader rather than to whoever scores it."""
+    """The four criteria, each in [0, 1]; whether the picture is described, shows what was given, and speaks to its reader, not to a judge."""
 
     relevant: float
     specific: float
     right_tool: float
     natural: float
     described: float = 1.0
+    faithful: float = 1.0
     honest: float = 1.0
 
     @property
@@ -105,19 +109,25 @@ class NeedTable:
 
 
 def call_traits(
-    call: Call, before: str, after: str, question: str, sources: int, meanings: Meanings, needs: NeedTable
+    figure: Figure, before: str, after: str, question: str, sources: int, meanings: Meanings, needs: NeedTable
 ) -> CallTraits:
     """Look at one readable call.
 
     Args:
-        call: the call.
+        figure: the call, with what came of it.
         before: text between it and the figure before.
         after: text between it and the next figure.
         question: what the task asks for.
         sources: pictures that an edit may point at: inputs and earlier figures.
         meanings: text embeddings.
         needs: the example needs.
+
+    Raises:
+        ValueError: the figure's call could not be read.
     """
+    call = figure.call
+    if call is None:
+        raise ValueError("a call that could not be read has no traits")
     asked = wish(call)
     about = (
         f"{call.description}. {asked}"
@@ -126,17 +136,22 @@ def call_traits(
     )
     context = f"{before[-300:]} {after[:200]}"
     nearness = max(kinship(meanings, about, question), 0.8 * kinship(meanings, about, context))
-    if call.tool == "edit" and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
-        nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
+    specific = _code_specific(call, figure.picture) if call.tool == "code" else _specific(asked, call.tool)
+    faithful = chart_of(call, figure.picture).fit(question) if call.tool == "code" else 1.0
+    if call.tool == "edit":
+        if is_opposite(question, asked):
+            faithful = 0.0
+        elif _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
+            nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
+    ordered = count_orders(f"{call.description}\n{asked}")
     return CallTraits(
         relevant=nearness,
-        specific=_code_specific(asked) if call.tool == "code" else _specific(asked, call.tool),
+        specific=specific,
+        faithful=faithful,
         right_tool=_right_tool(call, asked, question, sources, needs),
         natural=_natural(before, after),
         described=_described(call.description, question),
-        honest=0.2
-        if count_orders(f"{call.description}\n{asked}")
-        else for_a_reader(call.description, question, meanings),
+        honest=0.2 if ordered else for_a_reader(call.description, question, meanings),
     )
 
 
@@ -174,15 +189,16 @@ def _described(description: str, question: str) -> float:
     return ramp(len(set(told)), 0, 2) * (1 - ramp(count, 18, 40)) * own
 
 
-def _code_specific(code: str) -> float:
+def _code_specific(call: Call, picture: Picture | None) -> float:
+    code = wish(call)
     try:
         ast.parse(code)
         readable = 1.0
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         readable = 0.3
-    chart = drawn(code)
+    chart = chart_of(call, picture)
     plotting = chart.value if _PLOTTING.search(code) else 0.0
-    data = 1.0 if re.search(r"np\.\w+\(|\*\*|\brange\(", code) else ramp(len(chart.numbers), 0, 3)
+    data = 1.0 if re.search(r"np\.\w+\(|\*\*|\brange\(", code) else ramp(len(chart.drawn.numbers), 0, 3)
     labelled = ramp(len(_LABELLING.findall(code)) + (len(code_strings(code)) >= 3), 0, 2)
     return readable * (0.2 + 0.8 * plotting) * (0.15 + 0.55 * data + 0.3 * labelled)
 

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from llmi_env.document import Document, Figure, Text
 from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.call_proxy import NeedTable, call_traits, code_strings, wish
-from llmi_env.judges.chart_proxy import SHAPES, drawn
+from llmi_env.judges.chart_fit import chart_of
+from llmi_env.judges.chart_proxy import SHAPES
 from llmi_env.judges.image_proxy import (
     Evidence,
     PixelTraits,
@@ -50,8 +51,8 @@ TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "tex
 VERSION = "embedded/3"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
-    "addressed", "call_proxy", "chart_program", "chart_proxy", "embedded", "image_proxy", "needs", "particular", "picture_features",
-    "picture_text", "picture_words", "relevance", "spelling", "text_proxy",
+    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "image_proxy", "needs", "particular",
+    "picture_features", "picture_text", "picture_words", "relevance", "spelling", "text_proxy",
 )  # fmt: skip
 """Modules of this folder that a score comes from."""
 
@@ -176,7 +177,7 @@ class EmbeddedJudge:
         call, failure = item.figure.call, item.figure.failure
         if call is None:
             return 0.0, "cannot be read"
-        traits = call_traits(call, item.before, item.after, task.question, sources, self._meanings, self._needs)
+        traits = call_traits(item.figure, item.before, item.after, task.question, sources, self._meanings, self._needs)
         why = f"{traits.weakest.replace('_', ' ')} {getattr(traits, traits.weakest):.2f}"
         if failure is not None and failure.kind in _IMPOSSIBLE:
             return traits.value * _UNCHECKED, f"cannot be carried out; {why}"
@@ -192,7 +193,7 @@ class EmbeddedJudge:
     def _seen_quality(self, item: _Place) -> tuple[float, str]:
         traits, call = self._measured(item), item.figure.call
         if call is not None and call.tool == "code":
-            if (chart := drawn(wish(call))).value < SHAPES:
+            if (chart := chart_of(call, item.figure.picture)).value < SHAPES:
                 return traits.value * (0.1 + 0.9 * chart.value), chart.why
             if item.figure.picture is not None and (shown := ink(item.figure.picture)) < 1:
                 return traits.value * (0.1 + 0.9 * shown), "hardly anything is drawn"

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from llmi_env.calls import Call
 from llmi_env.document import Document, Figure, Picture
 from llmi_env.errors import require
 from llmi_env.judges.call_proxy import code_strings, wish
-from llmi_env.judges.chart_proxy import Drawn, drawn
-from llmi_env.judges.relevance import Meanings, kinship, prose_numbers, ramp
+from llmi_env.judges.chart_fit import chart_of
+from llmi_env.judges.edit_fit import is_opposite
+from llmi_env.judges.relevance import Meanings, kinship, ramp
 from llmi_env.task import Task
 
 _LOOKED_AT = 384
@@ -183,7 +183,7 @@ def fit_to_text(figure: Figure, seen: Evidence, before: str, after: str, questio
         described = 0.5 + 0.5 * described
         known = f"{figure.call.description}. {known}"
     around = max(kinship(meanings, known, context), 0.75 * kinship(meanings, known, question))
-    return described * (0.3 + 0.7 * around) * _chart_fit(figure.call, question, context)
+    return described * (0.3 + 0.7 * around) * _made_as_given(figure, question, context)
 
 
 def fit_to_question(figure: Figure, seen: Evidence, question: str, meanings: Meanings) -> float:
@@ -194,15 +194,17 @@ def fit_to_question(figure: Figure, seen: Evidence, question: str, meanings: Mea
     if figure.call.tool == "code":
         told = kinship(meanings, f"{figure.call.description}. {seen.told}", question)
         shown = 0.4 * shown + 0.6 * told
-    return shown * _chart_fit(figure.call, question, "")
+    return shown * _made_as_given(figure, question, "")
 
 
-def _chart_fit(call: Call, question: str, text: str) -> float:
-    """Whether a chart draws data at all, and the numbers that are given; 1 for what is no chart."""
-    if call.tool != "code":
+def _made_as_given(figure: Figure, question: str, text: str) -> float:
+    """Whether a chart draws data at all, and the numbers that are given; whether an edit is the one that was wanted; 1 for other pictures."""
+    if figure.call is not None and figure.call.tool == "edit" and is_opposite(question, wish(figure.call)):
+        return 0.3
+    if figure.call is None or figure.call.tool != "code":
         return 1.0
-    chart = drawn(wish(call))
-    return (0.1 + 0.9 * chart.value) * _numbers_fit(chart, question, text)
+    chart = chart_of(figure.call, figure.picture)
+    return (0.1 + 0.9 * chart.value) * chart.fit(question, text)
 
 
 def _told(picture: Picture) -> str:
@@ -211,11 +213,3 @@ def _told(picture: Picture) -> str:
 
 def _joined(*parts: str) -> str:
     return ". ".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def _numbers_fit(chart: Drawn, question: str, text: str) -> float:
-    """Whether a chart plots the numbers of the question, or else of the text; 1 where too few are given to tell."""
-    for given in (prose_numbers(question), prose_numbers(text)):
-        if len(given) >= 2:
-            return 0.25 + 0.75 * ramp(chart.share_of(given), 0.0, 0.75)
-    return 1.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from llmi_env.judges.addressed import for_a_reader
+from llmi_env.judges.chart_fit import misnamed
 from llmi_env.judges.particular import particular
 from llmi_env.judges.relevance import (
     FUNCTION_WORDS,
@@ -180,11 +181,11 @@ def _beyond(text: str, question: str) -> float:
 
 
 def _faithful(text: str, question: str) -> float:
-    """Lower where the question gives numbers and the text tells others."""
+    """Lower where the question gives numbers and the text tells others, or gives them to other names."""
     given, told = prose_numbers(question), prose_numbers(text)
     if len(given) < 2 or not told:
         return 1.0
-    return 1.0 - 0.3 * len(told - given) / len(told)
+    return (1.0 - 0.3 * len(told - given) / len(told)) * (1.0 - 0.7 * misnamed(text, question))
 
 
 def _disguised(text: str) -> float:

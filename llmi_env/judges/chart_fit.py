@@ -1,0 +1,215 @@
+"""Whether a chart shows the numbers that were given: each of them, no others, under their names, in their order, where they can be seen.
+
+What is shown is read off the finished figure where the code tool has left a reading (`llmi_env.chart_reading`), else off the program
+(`chart_proxy`). A program can say anything; a figure that is drawn from other numbers than it names has other numbers in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from llmi_env.calls import Call
+from llmi_env.chart_reading import ChartReading, Mark
+from llmi_env.document import Picture
+from llmi_env.judges.chart_proxy import FRAME, SHAPES, Drawn, drawn
+from llmi_env.judges.relevance import plain_number, prose_numbers, ramp, stems
+
+_SAME = 0.006  # of the whole circle
+_ALIKE = 0.2
+_BESIDE = 4  # words between a name and its number
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[,;]")
+_PARTS = frozenset({",", ";", "and"})
+
+
+@dataclass(frozen=True)
+class Given:
+    """A source of numbers.
+
+    Attributes:
+        tokens: its words, numbers (plainly written) and commas.
+        numbers: the numbers, each once.
+        whole: their sum.
+    """
+
+    tokens: tuple[str, ...]
+    numbers: set[str]
+    whole: float
+
+    @classmethod
+    def of(cls, text: str) -> Given:
+        """Read a text."""
+        numbers = prose_numbers(text)
+        plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+        tokens = [_plainly(token) for token in _TOKEN.findall(plain)]
+        return cls(tuple(tokens), numbers, sum(float(token) for token in tokens if token in numbers))
+
+    def beside(self, place: int, after: bool) -> str | None:
+        """The number next to a word, before or after it, with no comma or "and" between."""
+        step = 1 if after else -1
+        for at in range(place + step, place + (_BESIDE + 1) * step, step):
+            if not 0 <= at < len(self.tokens) or self.tokens[at] in _PARTS:
+                return None
+            if self.tokens[at] in self.numbers:
+                return self.tokens[at]
+        return None
+
+    def names_at(self, place: int) -> set[str]:
+        """Words around a number, in whatever form, up to the next comma or "and" on either side."""
+        found: set[str] = set()
+        for step in (1, -1):
+            for at in range(place + step, place + (_BESIDE + 1) * step, step):
+                if not 0 <= at < len(self.tokens) or self.tokens[at] in _PARTS or self.tokens[at] in self.numbers:
+                    break
+                found |= stems(self.tokens[at])
+        return found
+
+    def is_shown(self, number: str, mark: Mark) -> bool:
+        """Whether a mark is of this number's size; a wedge, whether it is that share of a hundred or of all that is given."""
+        if mark.kind != "wedge":
+            return plain_number(mark.value) == number
+        amount = float(number)
+        return abs(mark.value - amount / 100) < _SAME or (
+            self.whole > 0 and abs(mark.value - amount / self.whole) < _SAME
+        )
+
+
+def _plainly(token: str) -> str:
+    return plain_number(float(token)) if _is_number(token) else token
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart as a judge sees it.
+
+    Attributes:
+        drawn: what the program draws.
+        marks: values that the figure shows, where it was read.
+        visible: how far they can be seen, in [0, 1].
+        renamed: whether an axis tells other numbers than it shows.
+        why: what is wrong with it, in words.
+    """
+
+    drawn: Drawn
+    marks: tuple[Mark, ...] = ()
+    visible: float = 1.0
+    renamed: bool = False
+    why: str = ""
+
+    @property
+    def value(self) -> float:
+        """How much there is to see, in [0, 1]."""
+        return self.drawn.value * (0.1 + 0.9 * self.visible)
+
+    def fit(self, question: str, text: str = "") -> float:
+        """How well it shows the numbers of the question, or else of the text, in [0, 1]; 1 where too few are given to tell."""
+        for source in (question, text):
+            given = Given.of(source)
+            if len(given.numbers) >= 2:
+                told = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
+                return told * self._precision(given) * _pairing(self.marks, given) * (0.3 if self.renamed else 1.0)
+        return 1.0
+
+    def _coverage(self, given: Given) -> float:
+        if not self.marks:
+            return self.drawn.share_of(given.numbers)
+        plotted = {number for number in given.numbers if any(given.is_shown(number, mark) for mark in self.marks)}
+        names = {plain_number(float(mark.name)) for mark in self.marks if _is_number(mark.name)}
+        named = (given.numbers & (names | self.drawn.named)) - plotted
+        return (len(plotted) + min(len(named), len(plotted))) / len(given.numbers)
+
+    def _precision(self, given: Given) -> float:
+        """Lower where most of what is drawn was not given."""
+        if not self.marks:
+            return 1.0
+        right = sum(any(given.is_shown(number, mark) for number in given.numbers) for mark in self.marks)
+        return 0.4 + 0.6 * ramp(right / len(self.marks), 0.2, 0.6)
+
+
+def chart_of(call: Call, picture: Picture | None) -> Chart:
+    """The chart of a code call, as far as it is known."""
+    plan = drawn(str(call.params.get("code", "")))
+    reading = ChartReading.from_json(picture.provenance.chart) if picture is not None else None
+    if reading is None or not reading.marks or plan.value < SHAPES:
+        return Chart(plan, why=plan.why)
+    within = [mark for mark in reading.marks if mark.level >= 0]
+    traits = {
+        "covered, or of the ground's colour": ramp(reading.seen, 0.3, 0.8),
+        "hardly a stroke": ramp(reading.ink, 0.0003, 0.002),
+        "in a corner": ramp(reading.room, 0.05, 0.2),
+        "outside of the axes": ramp(len(within) / len(reading.marks), 0.3, 0.9),
+        "flat": ramp(_span(within), 0.02, 0.12) * ramp(_contrast(within), 0.1, 0.5),
+    }
+    worst = min(traits, key=lambda name: traits[name])
+    visible = 1.0
+    for value in traits.values():
+        visible *= value
+    return Chart(plan, reading.marks, visible, reading.renamed, plan.why if visible > FRAME else worst)
+
+
+def _span(marks: Sequence[Mark]) -> float:
+    """How far what is drawn reaches up the axes; values that are all the same have no less to show for it."""
+    levels = [mark.level for mark in marks]
+    if not levels or any(mark.kind in ("wedge", "cell") for mark in marks):
+        return float(bool(levels))
+    if len({mark.value for mark in marks}) == 1:
+        return 1.0
+    return max(levels) - (0.0 if marks[0].kind == "bar" else min(levels))
+
+
+def _contrast(marks: Sequence[Mark]) -> float:
+    """How far bars differ on the page beside how far their values do: a scale can make all alike."""
+    bars = [mark for mark in marks if mark.kind == "bar" and mark.value > 0]
+    if len(bars) < 2:
+        return 1.0
+    values, levels = [mark.value for mark in bars], [mark.level for mark in bars]
+    differ = 1 - min(values) / max(values)
+    return 1.0 if differ < _ALIKE or not max(levels) else (1 - min(levels) / max(levels)) / differ
+
+
+def misnamed(text: str, question: str) -> float:
+    """Share of the question's numbers in a text that stand there beside the name of another one."""
+    asked, told = Given.of(question), Given.of(text)
+    owners: dict[str, set[str]] = {}
+    for at, token in enumerate(asked.tokens):
+        if token in asked.numbers:
+            owners.setdefault(token, set()).update(asked.names_at(at))
+    known = set().union(*owners.values())
+    wrong = right = 0
+    for at, token in enumerate(told.tokens):
+        if token in owners and (names := told.names_at(at) & known):
+            right += bool(names & owners[token])
+            wrong += not names & owners[token]
+    return wrong / (wrong + right) if wrong + right >= 2 else 0.0
+
+
+def _pairing(marks: Sequence[Mark], given: Given) -> float:
+    """Lower where numbers stand under other names than in the source or, of unnamed values, in another order."""
+    named = [mark for mark in marks if mark.name and not _is_number(mark.name)]
+    if named:
+        shares = [share for after in (True, False) if (share := _agreement(named, given, after)) is not None]
+        return 0.3 + 0.7 * max(shares, default=1.0) ** 2
+    order = [number for number in given.tokens if number in given.numbers]
+    shown = [text for mark in marks if mark.kind == "point" and (text := plain_number(mark.value)) in given.numbers]
+    if len(set(order)) < len(order) or len(shown) < 3 or len(set(shown)) < len(shown):
+        return 1.0
+    kept = sum(order.index(one) < order.index(other) for one, other in pairwise(shown))
+    return 0.3 + 0.7 * kept / (len(shown) - 1)
+
+
+def _agreement(named: Sequence[Mark], given: Given, after: bool) -> float | None:
+    """Share of the names whose number stands beside them in the source, before or after; `None` where fewer than two can be told."""
+    found: list[bool] = []
+    for mark in named:
+        name = stems(mark.name)
+        places = [at for at, token in enumerate(given.tokens) if name & stems(token)]
+        beside = [number for place in places if (number := given.beside(place, after)) is not None]
+        if beside:
+            found.append(any(given.is_shown(number, mark) for number in beside))
+    return sum(found) / len(found) if len(found) >= 2 else None
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\d+(?:\.\d+)?", text.strip()) is not None

@@ -1,0 +1,151 @@
+"""Whether a chart shows the numbers that were given, by the reading of its figure."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from llmi_env.calls import Call
+from llmi_env.chart_reading import MAX_JSON, ChartReading, Mark
+from llmi_env.document import Picture, Provenance
+from llmi_env.judges.chart_fit import Chart, chart_of, misnamed
+from llmi_env.judges.edit_fit import is_opposite
+
+RAIN = "Show the rain of a year: spring 80, summer 60, autumn 30, winter 90 mm."
+BARS = (("spring", 80.0), ("summer", 60.0), ("autumn", 30.0), ("winter", 90.0))
+PROGRAM = "plt.bar(['spring', 'summer', 'autumn', 'winter'], [80, 60, 30, 90])"
+
+
+def reading(
+    marks: tuple[Mark, ...], *, seen: float = 1, ink: float = 0.2, room: float = 0.6, renamed: bool = False
+) -> ChartReading:
+    return ChartReading(marks, seen, ink, room, renamed)
+
+
+def bars(*named: tuple[str, float]) -> tuple[Mark, ...]:
+    highest = max(value for _, value in named)
+    return tuple(Mark("bar", name, value, 0.9 * value / highest) for name, value in named)
+
+
+def points(*values: float) -> tuple[Mark, ...]:
+    return tuple(Mark("point", str(at), value, 0.1 + 0.8 * value / max(values)) for at, value in enumerate(values))
+
+
+def chart(read: ChartReading | None, code: str = PROGRAM) -> Chart:
+    told = read.to_json() if read is not None else ""
+    picture = Picture(Image.new("RGB", (64, 48)), Provenance("test", chart=told))
+    return chart_of(Call("code", "Bar chart of rain", {"code": code}), picture)
+
+
+def test_the_numbers_of_the_question_under_their_names_fit() -> None:
+    for read in (reading(bars(*BARS)), reading(bars(*reversed(BARS))), None):
+        assert (chart(read).value, chart(read).fit(RAIN)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("marks", "most"),
+    [
+        (bars(*((name, value**2) for name, value in BARS)), 0.2),  # computed by the program into others
+        (bars(("spring", 60), ("summer", 30), ("autumn", 90), ("winter", 80)), 0.4),  # each under the next name
+        (bars(("spring", 80), ("summer", 30), ("autumn", 60), ("winter", 90)), 0.7),  # two of four exchanged
+        (bars(("spring", 80), ("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5), ("f", 6)), 0.3),
+        (bars(("spring", 50), ("summer", 50), ("autumn", 50), ("winter", 50)), 0.2),
+    ],
+)
+def test_other_numbers_other_names_and_numbers_nobody_gave_do_not(marks: tuple[Mark, ...], most: float) -> None:
+    assert chart(reading(marks)).fit(RAIN) <= most
+
+
+def test_what_stands_before_its_name_is_paired_as_well() -> None:
+    question = "Chart the fruit: 12 apples, 8 pears and 5 plums."
+    assert chart(reading(bars(("apples", 12), ("pears", 8), ("plums", 5)))).fit(question) == 1
+    assert chart(reading(bars(("apples", 8), ("pears", 5), ("plums", 12)))).fit(question) < 0.4
+
+
+def test_a_series_is_told_from_the_same_numbers_in_another_order() -> None:
+    question = "My weight over four weeks: 82, 80, 81, 79 kg."
+    assert chart(reading(points(82, 80, 81, 79))).fit(question) == pytest.approx(1)
+    assert chart(reading(points(79, 81, 80, 82))).fit(question) < 0.5
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.25, 0.15), (0.6, 0.25, 0.15, 0.0)])
+def test_wedges_are_shares_of_a_hundred_or_of_the_sum(shares: tuple[float, ...]) -> None:
+    marks = tuple(Mark("wedge", "", share, 0.5) for share in shares)
+    assert chart(reading(marks)).fit("Draw our budget: food 60, prizes 25, music 15 percent.") == 1
+    assert chart(reading(marks)).fit("Draw our budget: food 120, prizes 50, music 30 euros.") == 1
+    assert chart(reading(marks)).fit("Draw our budget: food 20, prizes 20, music 60 percent.") < 0.7
+
+
+@pytest.mark.parametrize(
+    ("read", "why"),
+    [
+        (reading(bars(*BARS), seen=0.1), "covered"),
+        (reading(bars(*BARS), ink=0.0), "stroke"),
+        (reading(bars(*BARS), room=0.01), "corner"),
+        (reading(tuple(Mark("bar", name, value, -1) for name, value in BARS)), "outside"),
+        (reading(tuple(Mark("bar", name, value, 0.01) for name, value in BARS)), "flat"),
+    ],
+)
+def test_what_cannot_be_seen_is_no_chart(read: ChartReading, why: str) -> None:
+    assert chart(read).value < 0.2
+    assert why in chart(read).why
+
+
+def test_a_scale_that_makes_all_alike_is_flat() -> None:
+    alike = tuple(Mark("bar", name, value, 0.95 + value / 1e5) for name, value in BARS)
+    assert chart(reading(alike)).value == pytest.approx(0.1)
+    assert chart(reading(alike)).why == "flat"
+
+
+def test_numbers_of_a_text_stand_beside_their_own_names() -> None:
+    assert misnamed("Winter brought 90 mm and autumn only 30.", RAIN) == 0
+    assert misnamed("Spring 60, summer 30, autumn 90 and winter 80.", RAIN) == 1
+    assert misnamed("Spring 80, summer 30, autumn 60 and winter 90.", RAIN) == 0.5
+    assert misnamed("Between 30 and 90 mm fell.", RAIN) == misnamed("No numbers.", RAIN) == misnamed("30", "Rain?") == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "asked", "opposite"),
+    [
+        ("My photo is too dark. Fix that.", "make it brighter", False),
+        ("My photo is too dark. Fix that.", "make it darker", True),
+        ("Swap left and right of the motorcycle.", "flip it vertically", True),
+        ("Swap left and right of the motorcycle.", "flip it horizontally", False),
+        ("Lay an orange wash over the desert.", "tint it blue", True),
+        ("Lay an orange wash over the desert.", "tint it orange", False),
+        ("Give the red barn a vintage look.", "make it sepia", False),
+        ("Show an owl.", "make it brighter", False),
+    ],
+)
+def test_an_edit_that_does_the_contrary(question: str, asked: str, opposite: bool) -> None:
+    assert is_opposite(question, asked) is opposite
+
+
+def test_an_axis_that_tells_other_numbers_costs_most_of_it() -> None:
+    assert chart(reading(bars(*BARS), renamed=True)).fit(RAIN) == pytest.approx(0.3)
+
+
+def test_a_program_that_draws_nothing_is_not_saved_by_a_reading() -> None:
+    assert chart(reading(bars(*BARS)), "plt.title('80 60 30 90')").value < 0.2
+
+
+def test_years_are_names_and_values_bear_them_out() -> None:
+    question = "Plot the visitors: 2019: 5, 2020: 7 thousand."
+    assert chart(reading(bars(("2019", 5), ("2020", 7)))).fit(question) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "null", "{", "[" * 9000, " " * (MAX_JSON + 1), '{"marks": [], "seen": 2, "ink": 0, "room": 0, "renamed": false}',
+     '{"marks": [{"kind": "bar", "name": "", "value": NaN, "level": 0}], "seen": 1, "ink": 0, "room": 0, "renamed": false}',
+     '{"marks": [{"kind": "bar"}], "seen": 1, "ink": 0, "room": 0, "renamed": false}',
+     '{"marks": 5, "seen": 1, "ink": 0, "room": 0, "renamed": false}'],
+)  # fmt: skip
+def test_a_reading_that_is_none_is_left_out(text: str) -> None:
+    assert ChartReading.from_json(text) is None
+    assert chart(None).value == 1
+
+
+def test_a_reading_comes_back_as_it_was_written() -> None:
+    read = reading(bars(*BARS), seen=0.5, renamed=True)
+    assert ChartReading.from_json(read.to_json()) == read
