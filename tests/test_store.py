@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ def picture(colour: str, **about: str) -> Picture:
 
 @pytest.fixture
 def rollout() -> Rollout:
-    found = picture("red", title="An owl", author="Ä. Löwe", licence="CC0-1.0")
+    found = picture("red", title="An owl", author="Ä. Löwe", licence="CC0-1.0", chart='{"marks":[]}')
     task = Task("Write about owls.", (picture("blue"),), "at_least_one", ("search", "edit"), "owls", "test")
     call = Call("search", "an owl", {"query": "owl"})
     document = Document(
@@ -112,6 +113,19 @@ def test_the_hugging_face_library_sees_pictures(rollout: Rollout, tmp_path: Path
     assert row["calls"][1]["outcome"] == "malformed"
     assert row["reward"] is None
     assert row["step"] == 0
+
+
+def test_provenance_of_an_earlier_version_is_read_without_a_chart(rollout: Rollout, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = write_episodes(tmp_path, "train-00001", [rollout])
+    table = pq.read_table(path)
+    (blocks,) = map(json.loads, table["document"].to_pylist())
+    assert blocks[1]["outcome"]["provenance"].pop("chart")
+    older = [json.dumps(blocks)]
+    pq.write_table(table.set_column(table.schema.get_field_index("document"), "document", [older]), path)
+    ((_, back),) = read_episodes(tmp_path)
+    assert back.document.pictures[0].provenance == replace(rollout.document.pictures[0].provenance, chart="")
 
 
 def test_two_runs_of_one_seed_differ_in_the_times_only(rollout: Rollout, tmp_path: Path) -> None:

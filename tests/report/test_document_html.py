@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from llmi_env.calls import Call
+from llmi_env.chart_reading import ChartReading, Mark
 from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
 from llmi_env.report.document_html import document_html, text_html
 
@@ -33,7 +34,10 @@ def elements(page: str) -> list[tuple[str, dict[str, str | None]]]:
 
 
 def hostile_document(text: str) -> Document:
-    picture = Picture(Image.new("RGB", (4, 4)), Provenance("corpus", title=text, author=text, licence=text))
+    chart = ChartReading((Mark(text[:60], text[:60], 1.5, 0.5),)).to_json()
+    picture = Picture(
+        Image.new("RGB", (4, 4)), Provenance("corpus", title=text, author=text, licence=text, chart=chart)
+    )
     call = Call(text, text, {"query": text})
     return Document(
         (
@@ -91,3 +95,18 @@ def test_figures_stand_in_order_with_their_origin() -> None:
     )
     page = document_html(document)
     assert re.search(r"before.*<figure>.*an owl.*A\. Uthor · CC0-1\.0.*after.*malformed, the policy", page, re.DOTALL)
+
+
+def test_what_was_read_off_a_chart_is_told_shortly() -> None:
+    marks = tuple(Mark("bar", f"<b>{index}</b>", index / 2, 0.5) for index in range(14))
+    call = Call("code", "bars", {"code": "plt"})
+
+    def page(chart: str) -> str:
+        picture = Picture(Image.new("RGB", (4, 4)), Provenance("landlock", chart=chart))
+        return document_html(Document((Figure(call.to_json(), call, picture),)))
+
+    told = page(ChartReading(marks, 0.25, 0.1, 0.8, True).to_json())
+    assert "bar &lt;b&gt;1&lt;/b&gt; 0.5; " in told
+    assert "and 2 more; seen 25%, ink 10% of the page, axes 80%; numbers of an axis renamed" in told
+    assert "read off" not in page("")
+    assert "read off" not in page("{broken")

@@ -23,10 +23,9 @@ def pictures(draw: st.DrawFn) -> Picture:
     mode, width, height = draw(modes), draw(st.integers(1, 9)), draw(st.integers(1, 9))
     noise = np.random.default_rng(draw(st.integers(0, 2**32))).integers(0, 256, (height, width, 4), dtype=np.uint8)
     image = Image.fromarray(noise, "RGBA").convert(mode)
-    words = [draw(texts) for _ in range(6)]
-    provenance = Provenance(
-        words[0], words[1], words[2], words[3], words[4], words[5], draw(st.none() | st.integers(0, 2**31))
-    )
+    words = [draw(texts) for _ in range(7)]
+    seed = draw(st.none() | st.integers(0, 2**31))
+    provenance = Provenance(words[0], words[1], words[2], words[3], words[4], words[5], seed, chart=words[6])
     return Picture(image, provenance, draw(st.floats(0, 100)))
 
 

@@ -191,7 +191,7 @@ def visibility(page: Page, groups: list[list[Any]]) -> tuple[float, float]:
     """
     import numpy as np
 
-    groups = _at_most(groups)
+    groups = _merged(groups, 1 if len(page.parts) > _MANY_ARTISTS else _MAX_GROUPS)
     if not groups:
         return 0.0, 0.0
     full = page.on_white()
@@ -221,8 +221,8 @@ def visibility(page: Page, groups: list[list[Any]]) -> tuple[float, float]:
     return mean, float(union.mean())
 
 
-def _at_most(groups: list[list[Any]]) -> list[list[Any]]:
-    count = 1 if sum(len(group) for group in groups) > _MANY_ARTISTS else min(_MAX_GROUPS, len(groups))
+def _merged(groups: list[list[Any]], most: int) -> list[list[Any]]:
+    count = min(most, len(groups))
     merged: list[list[Any]] = [[] for _ in range(count)]
     for index, group in enumerate(groups):
         merged[index * count // len(groups)].extend(group)
