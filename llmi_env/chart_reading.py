@@ -24,7 +24,8 @@ class Mark:
         kind: `bar`, `wedge`, `point` (of a line), `dot` (of a scatter) or `cell` (of an image).
         name: what stands at its place on the axis, or a wedge's label; "" where nothing does.
         value: in the units of the data; of a wedge its share in [0, 1].
-        level: where it is shown, as a share of the axes' height (width for lying bars), in [0, 1]; -1 where it lies outside.
+        level: where it is shown (a bar's end, a wedge's middle), as a share of the axes' height (width for lying bars), in [0, 1]; -1 where it
+            lies outside. A bar that is cut by the axes' edge ends there: its level is 0 or 1.
     """
 
     kind: str
@@ -42,7 +43,8 @@ class ChartReading:
         seen: share of what is drawn of them that is seen: 1 where nothing lies over it, 0 where it has the ground's colour or is covered.
         ink: share of the page that they cover.
         room: share of the page that the axes with most marks take.
-        renamed: whether numbers on a value axis stand at other places than they say.
+        renamed: whether numbers on a value axis stand at other places than they say; an axis in hundreds, thousands, millions or billions
+            of the data's unit (or parts of them) does not count.
     """
 
     marks: tuple[Mark, ...] = ()
