@@ -43,8 +43,8 @@ class ChartReading:
         seen: share of what is drawn of them that is seen: 1 where nothing lies over it, 0 where it has the ground's colour or is covered.
         ink: share of the page that they cover.
         room: share of the page that the axes with most marks take.
-        renamed: whether numbers on a value axis stand at other places than they say; an axis in hundreds, thousands, millions or billions
-            of the data's unit (or parts of them) does not count.
+        renamed: whether numbers on a value axis stand at other places than they say; an axis in hundredths (percent without
+            its sign) or in thousands, millions or billions of the data's unit, or in parts of these, does not count.
     """
 
     marks: tuple[Mark, ...] = ()
