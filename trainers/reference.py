@@ -57,7 +57,8 @@ def divergence(batch: Batch) -> float | None:
     known_BT = batch.sampled_BT & ~batch.reference_BT.isnan()
     if not known_BT.any():
         return None
-    return float(masked_mean(kl_penalty(batch.logprobs_BT, batch.reference_BT), known_BT))
+    # never negative but for rounding
+    return max(0.0, float(masked_mean(kl_penalty(batch.logprobs_BT, batch.reference_BT), known_BT)))
 
 
 def _trainable(model: Any) -> dict[str, Any]:
