@@ -19,6 +19,7 @@ from llmi_env.judges.relevance import plain_number, prose_numbers, ramp, stems
 
 _SAME = 0.006  # of the whole circle
 _ALIKE = 0.2
+_RENAMED = 0.15
 _BESIDE = 4  # words between a name and its number
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[,;]")
 _PARTS = frozenset({",", ";", "and"})
@@ -109,7 +110,7 @@ class Chart:
             given = Given.of(source)
             if len(given.numbers) >= 2:
                 told = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
-                return told * self._precision(given) * _pairing(self.marks, given) * (0.3 if self.renamed else 1.0)
+                return told * self._precision(given) * _pairing(self.marks, given) * (_RENAMED if self.renamed else 1.0)
         return 1.0
 
     def _coverage(self, given: Given) -> float:
@@ -125,7 +126,7 @@ class Chart:
         if not self.marks:
             return 1.0
         right = sum(any(given.is_shown(number, mark) for number in given.numbers) for mark in self.marks)
-        return 0.4 + 0.6 * ramp(right / len(self.marks), 0.2, 0.6)
+        return 0.15 + 0.85 * ramp(right / len(self.marks), 0.2, 0.6)
 
 
 def chart_of(call: Call, picture: Picture | None) -> Chart:
@@ -190,13 +191,13 @@ def _pairing(marks: Sequence[Mark], given: Given) -> float:
     named = [mark for mark in marks if mark.name and not _is_number(mark.name)]
     if named:
         shares = [share for after in (True, False) if (share := _agreement(named, given, after)) is not None]
-        return 0.3 + 0.7 * max(shares, default=1.0) ** 2
+        return 0.1 + 0.9 * max(shares, default=1.0) ** 2
     order = [number for number in given.tokens if number in given.numbers]
     shown = [text for mark in marks if mark.kind == "point" and (text := plain_number(mark.value)) in given.numbers]
     if len(set(order)) < len(order) or len(shown) < 3 or len(set(shown)) < len(shown):
         return 1.0
     kept = sum(order.index(one) < order.index(other) for one, other in pairwise(shown))
-    return 0.3 + 0.7 * kept / (len(shown) - 1)
+    return 0.1 + 0.9 * kept / (len(shown) - 1)
 
 
 def _agreement(named: Sequence[Mark], given: Given, after: bool) -> float | None:
