@@ -53,14 +53,13 @@ _ANNOUNCING = re.compile(
 
 @dataclass(frozen=True)
 class CallTraits:
-    """The four criteria, each in [0, 1]; whether the picture is described, shows what was given, and speaks to its reader, not to a judge."""
+    """The four criteria, each in [0, 1]; whether the picture is described, and to its reader rather than to whoever scores it."""
 
     relevant: float
     specific: float
     right_tool: float
     natural: float
     described: float = 1.0
-    faithful: float = 1.0
     honest: float = 1.0
 
     @property
@@ -137,17 +136,13 @@ def call_traits(
     context = f"{before[-300:]} {after[:200]}"
     nearness = max(kinship(meanings, about, question), 0.8 * kinship(meanings, about, context))
     specific = _code_specific(call, figure.picture) if call.tool == "code" else _specific(asked, call.tool)
-    faithful = chart_of(call, figure.picture).fit(question) if call.tool == "code" else 1.0
-    if call.tool == "edit":
-        if is_opposite(question, asked):
-            faithful = 0.0
-        elif _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
-            nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
+    changes = call.tool == "edit" and not is_opposite(question, asked)
+    if changes and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
+        nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
     ordered = count_orders(f"{call.description}\n{asked}")
     return CallTraits(
         relevant=nearness,
         specific=specific,
-        faithful=faithful,
         right_tool=_right_tool(call, asked, question, sources, needs),
         natural=_natural(before, after),
         described=_described(call.description, question),
