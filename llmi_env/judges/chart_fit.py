@@ -6,6 +6,7 @@ What is shown is read off the finished figure where the code tool has left a rea
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -144,9 +145,7 @@ def chart_of(call: Call, picture: Picture | None) -> Chart:
         "flat": ramp(_span(within), 0.02, 0.12) * ramp(_contrast(within), 0.1, 0.5),
     }
     worst = min(traits, key=lambda name: traits[name])
-    visible = 1.0
-    for value in traits.values():
-        visible *= value
+    visible = math.prod(traits.values())
     return Chart(plan, reading.marks, visible, reading.renamed, plan.why if visible > FRAME else worst)
 
 

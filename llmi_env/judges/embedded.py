@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmi_env.document import Document, Figure, Text
+from llmi_env.document import Document, Figure, Picture, Text
 from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.call_proxy import NeedTable, call_traits, code_strings, wish
 from llmi_env.judges.chart_fit import chart_of
@@ -108,6 +108,7 @@ class EmbeddedJudge:
         self._words = PictureWords() if ocr else None
         self._needs = NeedTable(self._meanings)
         self._pixels: OrderedDict[str, PixelTraits] = OrderedDict()
+        self._ink: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -131,6 +132,7 @@ class EmbeddedJudge:
         """Forget what was cached; the embedding model belongs to the process."""
         with self._lock:
             self._pixels.clear()
+            self._ink.clear()
             for remembering in (self._pictures, self._words):
                 if remembering is not None:
                     remembering.forget()
@@ -195,7 +197,7 @@ class EmbeddedJudge:
         if call is not None and call.tool == "code":
             if (chart := chart_of(call, item.figure.picture)).value < SHAPES:
                 return traits.value * (0.1 + 0.9 * chart.value), chart.why
-            if item.figure.picture is not None and (shown := ink(item.figure.picture)) < 1:
+            if item.figure.picture is not None and (shown := self._inked(item.figure.picture)) < 1:
                 return traits.value * (0.1 + 0.9 * shown), "hardly anything is drawn"
         return traits.value, f"{traits.weakest} {getattr(traits, traits.weakest):.2f}"
 
@@ -235,7 +237,7 @@ class EmbeddedJudge:
         picture, call = item.figure.picture, item.figure.call
         if picture is None or call is None:
             return 1.0, ""
-        value, why = (0.1 + 0.9 * ink(picture), "") if call.tool == "code" else (1.0, "")
+        value, why = (0.1 + 0.9 * self._inked(picture), "") if call.tool == "code" else (1.0, "")
         if self._pictures is not None and item.seen.told and item.seen.kind != "chart":
             cosine = self._pictures.cosine(picture, item.seen.told)
             value, why = looks_like(item.seen, cosine), f"; looks like it: {cosine:.2f}"
@@ -247,6 +249,13 @@ class EmbeddedJudge:
                 labels = agreement(read, code_strings(wish(call)))
                 value, why = value * labels, f"{why}; labels read: {labels:.2f}"
         return value, why
+
+    def _inked(self, picture: Picture) -> float:
+        if picture.digest not in self._ink:
+            self._ink[picture.digest] = ink(picture)
+            if len(self._ink) > _CACHED_PICTURES:
+                self._ink.popitem(last=False)
+        return self._ink[picture.digest]
 
     def _measured(self, item: _Place) -> PixelTraits:
         picture, call = item.figure.picture, item.figure.call

@@ -110,8 +110,8 @@ def ink(picture: Picture) -> float:
     inner = np.asarray(picture.image.convert("RGB").crop(box), dtype=np.int16).reshape(-1, 3)
     if not len(inner):
         return 0.0
-    shades, counts = np.unique(inner // 8 @ np.array([1024, 32, 1], dtype=np.int16), return_counts=True)
-    ground = inner[inner // 8 @ np.array([1024, 32, 1], dtype=np.int16) == shades[counts.argmax()]][0]
+    shades = inner // 8 @ np.array([1024, 32, 1], dtype=np.int16)
+    ground = inner[shades == np.bincount(shades).argmax()][0]
     drawn_on = np.abs(inner - ground).max(axis=1) > _NOTICEABLE
     return ramp(float(drawn_on.mean()), 0.00005, 0.0004)
 
