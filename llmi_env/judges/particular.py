@@ -14,9 +14,9 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
-import yaml
 
 from llmi_env.judges.relevance import FUNCTION_WORDS, VAGUE_WORDS, Meanings, ramp, sentences, stems, words
+from llmi_env.yaml_text import read_yaml
 
 _SENTENCE, _LOOKED_AT = 3, 24
 _PIECE = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]|\d+")
@@ -49,7 +49,7 @@ def _nearer(text: str, question: str, meanings: Meanings) -> float:
 def other_questions() -> tuple[str, ...]:
     """Questions about other things."""
     text = (resources.files("llmi_env") / "assets" / "judges" / "questions.yaml").read_text(encoding="utf-8")
-    return tuple(yaml.safe_load(text))
+    return tuple(read_yaml(text, "questions.yaml"))
 
 
 def without_words_of(text: str, question: str) -> str:
