@@ -57,7 +57,7 @@ class Ahead:
             compared = sampled if recipe.kl_coefficient > 0 else [x for x in ledgers[:: recipe.samples] if x.n_policy]
             logprobs = await compute(self._reference.logprobs, compared, recipe)
             self._known += zip(compared, logprobs, strict=True)
-        if recipe.dynamic_sampling is not None:  # which documents are learned from, is open
+        if recipe.dynamic_sampling or recipe.learn_from:  # which documents are learned from, is open
             return
         lengths = {i: len(ledger) for i, ledger in enumerate(sampled)}
         for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens):

@@ -45,6 +45,7 @@ from trainers.losses import (
     grpo_advantages,
     kl_penalty,
     masked_mean,
+    most_varied,
     policy_loss,
 )
 from trainers.policy_model import PolicyModel, find_device, same_bits
@@ -233,6 +234,9 @@ async def _train(
             # Dynamic sampling: groups without a gradient are counted and kept, and learned from only where there is no other.
             chosen = differing if recipe.dynamic_sampling and differing else range(n_groups)
             batch = Batch.of([rollout for rollout in written if rollout.group in chosen])
+            if recipe.learn_from is not None:
+                kept = most_varied(batch.rewards_B, batch.groups_B, batch.scored_B, recipe.learn_from)
+                batch = Batch.of([batch.rollouts[i] for i in kept]) if kept else batch
 
             # --------------------------------------------------------------------------------------------- advantages
             display.phase(f"step {step} of {recipe.steps}: learning", len(batch.rollouts) * recipe.epochs)
@@ -266,7 +270,7 @@ async def _train(
                 "groups_without_baseline": without_baseline,
                 "groups_without_difference": n_groups - len(differing),
                 "batches": len(batches),
-                "kl": divergence(batch),
+                "kl": divergence(replace(everything, reference_BT=ahead.reference_BT(everything))),
                 "entropy": -float(masked_mean(everything.logprobs_BT, everything.sampled_BT)),
                 **foreseen,
                 **learned,

@@ -80,6 +80,32 @@ def groups_that_differ(returns_B: Tensor, groups_B: Tensor | Sequence[int], scor
     return found
 
 
+def most_varied(rewards_B: Tensor, groups_B: Tensor | Sequence[int], scored_B: Tensor, keep: int) -> list[int]:
+    """Down-sampling by variance: in each group the documents whose rewards differ most (PODS, arXiv 2504.13818, theorem 1).
+
+    The best choice of `keep` documents is always some of the worst together with some of the best.
+
+    Args:
+        rewards_B: reward of each document; not looked at without a score.
+        groups_B: group of each document.
+        scored_B: true where there is a score.
+        keep: documents of each group; all where it has fewer with a score. Ties go to the document that comes first.
+
+    Returns:
+        Indices of the documents, in their order.
+    """
+    import torch
+
+    groups_B = torch.as_tensor(groups_B, device=scored_B.device)
+    kept: list[int] = []
+    for group in groups_B.unique().tolist():
+        members = ((groups_B == group) & scored_B.bool()).nonzero().flatten().tolist()
+        ranked = sorted(members, key=lambda i: float(rewards_B[i]))
+        choices = [[*ranked[:low], *ranked[len(ranked) - (keep - low) :]] for low in range(1, keep)]
+        kept += max(choices, key=lambda rows: float(rewards_B[rows].double().var())) if len(ranked) > keep else ranked
+    return sorted(kept)
+
+
 def gae(
     rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float, whiten: bool = True
 ) -> tuple[Tensor, Tensor]:

@@ -159,6 +159,10 @@ class Recipe(BaseRecipe):
     dynamic_sampling: DynamicSampling | None = None
     """Write further tasks for groups without a difference, `{max_batches: 3}`; null takes a step's groups as they come."""
 
+    learn_from: int | None = Field(default=None, ge=2)
+    """Documents of each group that are learned from, those whose rewards vary most (PODS, arXiv 2504.13818): a cheaper update where
+    writing is cheap; null takes all."""
+
     patience: int = Field(default=3, ge=1)
     """Steps in a row without a usable group (two scores, one for `ppo`) after which the run stops."""
 
@@ -217,6 +221,10 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"minibatches={recipe.minibatches} cannot share out the {recipe.tasks_per_step} groups of a step"
     if recipe.dynamic_sampling is not None and recipe.algorithm == "ppo":
         yield "dynamic_sampling compares the documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
+    if recipe.learn_from is not None and recipe.algorithm == "ppo":
+        yield "learn_from chooses among the documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
+    if recipe.learn_from is not None and recipe.learn_from > recipe.samples:
+        yield f"learn_from={recipe.learn_from} of samples={recipe.samples} documents: take as many or fewer"
     if recipe.dtype == "bfloat16" and recipe.device == "cpu":
         yield "dtype=bfloat16 is for device=cuda; on a CPU it is no faster: take float32"
 

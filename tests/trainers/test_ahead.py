@@ -22,6 +22,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "a penalty": {"kl_coefficient": 0.1, "samples": 4},
     "ppo": {"algorithm": "ppo", "epochs": 2, "minibatches": 2},
     "dynamic sampling": {"dynamic_sampling": {"max_batches": 2}},
+    "the most varied": {"learn_from": 2},
     "some have no score": {"micro_batch": 2, "samples": 4, "judge": {"failure_rate": 0.3}},
 }
 

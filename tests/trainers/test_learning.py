@@ -21,6 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gspo": {"algorithm": "gspo", "clip_low": 3e-2, "clip_high": 4e-2, "aggregation": "seq-mean-token-mean"},
     "ppo": {"algorithm": "ppo", "lr_critic": 1e-2},
     "ppo, one document a task": {"algorithm": "ppo", "lr_critic": 1e-2, "samples": 1, "tasks_per_step": 64},
+    "the most varied": {"learn_from": 4, "samples": 8},
     "dynamic sampling": {"dynamic_sampling": {"max_batches": 3}, "samples": 8},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -19,6 +20,7 @@ from trainers.losses import (  # noqa: E402
     kl_penalty,
     masked_mean,
     masked_whiten,
+    most_varied,
     policy_loss,
     value_loss,
 )
@@ -34,6 +36,24 @@ def close(actual: torch.Tensor, *expected: object) -> None:
     torch.testing.assert_close(
         actual, torch.tensor(expected, dtype=actual.dtype).view(actual.shape), atol=1e-5, rtol=1e-5
     )
+
+
+class TestMostVaried:
+    @pytest.mark.parametrize("keep", [2, 3, 4, 5])
+    def test_no_other_choice_varies_more(self, keep: int) -> None:
+        generator = torch.Generator().manual_seed(keep)
+        for _ in range(20):
+            rewards = torch.rand(7, generator=generator).double() ** 3
+            kept = most_varied(rewards, [4] * 7, torch.ones(7, dtype=torch.bool), keep)
+            best = max(rewards[list(rows)].var() for rows in itertools.combinations(range(7), keep))
+            assert len(kept) == keep
+            assert rewards[kept].var() == pytest.approx(float(best))
+
+    def test_groups_apart_without_the_unscored_and_in_their_order(self) -> None:
+        rewards = tensor(0.5, 0.9, 0.1, nan, 0.3, nan, 0.2, 0.2, 0.2)
+        groups, scored = [0, 0, 0, 0, 1, 1, 2, 2, 2], ~rewards.isnan()
+        assert most_varied(rewards, groups, scored, 2) == [1, 2, 4, 6, 8]
+        assert most_varied(rewards, groups, torch.zeros_like(scored), 2) == []
 
 
 class TestAdvantages:

@@ -24,6 +24,9 @@ def test_the_quickstart_and_changes_to_it() -> None:
         ("dynamic_sampling.max_batches=1", "max_batches"),
         ("dtype=bfloat16 device=cpu", "for device=cuda"),
         ("algorithm=ppo dynamic_sampling.max_batches=2", "leave it out"),
+        ("algorithm=ppo learn_from=2", "leave it out"),
+        ("learn_from=9", "learn_from=9 of samples=4"),
+        ("learn_from=1", "learn_from"),
     ],
 )
 def test_what_does_not_fit_is_named(change: str, message: str) -> None:
