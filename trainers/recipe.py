@@ -18,7 +18,6 @@ from llmi_env.yaml_text import parse_yaml
 from trainers.losses import Aggregation
 from trainers.protocol import find_trainer
 
-_MAY_GROW = ("steps",)  # what nothing before depends on, so that a run may be made longer
 # What decides how a run is carried out and not what it computes: to be changed after a failure.
 _MAY_CHANGE = frozenset(
     {
@@ -247,8 +246,14 @@ def load_recipe(
     return parse_model(trainer.recipe, data, "recipe")
 
 
-def check_unchanged(stored: str, recipe: BaseRecipe) -> None:
-    """Raise `ConfigError` with every difference, where a run was begun with another recipe; only `steps` may grow."""
+def check_unchanged(stored: str, recipe: BaseRecipe, done: int | None = None) -> None:
+    """Raise `ConfigError` with every difference, where a run was begun with another recipe.
+
+    Args:
+        stored: the recipe that the run was begun with, as `to_yaml` gave it.
+        recipe: that of now.
+        done: steps behind the run, where it may also be made shorter, down to these; it may always grow.
+    """
     before, now = parse_yaml(stored, "config.yaml of the run"), parse_yaml(recipe.to_yaml(), "the recipe")
     first, second = dict(_flat(before)), dict(_flat(now))
     differences = [
@@ -256,7 +261,7 @@ def check_unchanged(stored: str, recipe: BaseRecipe) -> None:
         for key in sorted(first.keys() | second.keys())
         if key not in _MAY_CHANGE
         and first.get(key) != second.get(key)
-        and not (key in _MAY_GROW and first.get(key) is not None and first[key] < second.get(key, 0))
+        and not (key == "steps" and recipe.steps >= (first.get(key, 0) if done is None else max(done, 1)))
     ]
     if differences:
         raise ConfigError(

@@ -35,9 +35,9 @@ def prepare_folder(recipe: Recipe, run_dir: Path, resume: bool) -> Checkpoint | 
     if resume:
         if not config.is_file():
             raise CheckpointError(f"{run_dir} holds no run to resume; start one without --resume")
-        if begun:
-            check_unchanged(config.read_text(encoding="utf-8"), recipe)
         checkpoint = newest_checkpoint(run_dir)
+        if begun:
+            check_unchanged(config.read_text(encoding="utf-8"), recipe, checkpoint.step if checkpoint else 0)
     elif config.exists() and begun:
         raise ConfigError(f"{run_dir} holds a run already: go on with it by --resume, or choose another folder")
     run_dir.mkdir(parents=True, exist_ok=True)

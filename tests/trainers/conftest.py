@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from llmi_env.ledger import Ledger, Owner
 from llmi_env.models import calm_threads
 from tests.tiny_policy import make_tiny_policy
 
@@ -111,3 +113,37 @@ def known_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]
 def silent() -> Console:
     """A console that nobody reads."""
     return Console(file=io.StringIO(), width=200)
+
+
+@dataclass
+class Gradients:
+    """Documents of each pass, and the gradient (M, T) of the loss with respect to the logprobs of their tokens."""
+
+    passes: list[tuple[Sequence[Ledger], Any]] = field(default_factory=list)
+
+    def by_owner(self) -> dict[Owner | None, list[float]]:
+        """Gradients of all tokens by who wrote them; `None` stands for the padding."""
+        found: dict[Owner | None, list[float]] = {}
+        for ledgers, gradient_MT in self.passes:
+            for ledger, row in zip(ledgers, gradient_MT.tolist(), strict=True):
+                owners = ledger.owners[ledger.prompt_length :]
+                for owner, value in zip([*owners, *[None] * (len(row) - len(owners))], row, strict=True):
+                    found.setdefault(owner, []).append(value)
+        return found
+
+
+@pytest.fixture
+def gradients(monkeypatch: pytest.MonkeyPatch) -> Gradients:
+    """What every backward pass of the trainer asks of the tokens."""
+    from trainers.policy_model import PolicyModel
+
+    seen, score = Gradients(), PolicyModel.score
+
+    def watched(model: Any, ledgers: Sequence[Ledger]) -> Any:
+        scored = score(model, ledgers)
+        if scored.logprobs_BT.requires_grad:
+            scored.logprobs_BT.register_hook(lambda gradient: seen.passes.append((ledgers, gradient.clone())))
+        return scored
+
+    monkeypatch.setattr(PolicyModel, "score", watched)
+    return seen

@@ -242,8 +242,9 @@ def test_interrupted_from_outside_it_goes_on(
     saved = newest_checkpoint(run)
     assert saved is not None
     assert saved.step >= 2
-    (run / "config.yaml").write_text(tiny_recipe(steps=saved.step + 1).to_yaml())
-    result = train(tiny_recipe(steps=saved.step + 1), run, resume=True, console=quiet())
+    with pytest.raises(ConfigError, match="steps: 400 then"):
+        train(tiny_recipe(steps=saved.step - 1), run, resume=True)
+    result = train(tiny_recipe(steps=saved.step + 1), run, resume=True, console=quiet())  # enough: it ends earlier
     assert result.finished
     steps = [line["step"] for line in lines(run) if line["phase"] == "train"]
     assert steps == list(range(1, saved.step + 2))

@@ -39,10 +39,13 @@ def test_an_unknown_recipe() -> None:
         load_recipe("quikstart")
 
 
-def test_only_the_number_of_steps_may_grow() -> None:
+def test_only_the_number_of_steps_may_change() -> None:
     stored = load_recipe("quickstart", ["steps=8"]).to_yaml()
     check_unchanged(stored, load_recipe("quickstart", ["steps=12"]))
     with pytest.raises(ConfigError, match="steps: 8 then, 4 now"):
         check_unchanged(stored, load_recipe("quickstart", ["steps=4"]))
+    check_unchanged(stored, load_recipe("quickstart", ["steps=4"]), done=4)
+    with pytest.raises(ConfigError, match="steps: 8 then, 4 now"):
+        check_unchanged(stored, load_recipe("quickstart", ["steps=4"]), done=5)
     with pytest.raises(ConfigError, match=r"env\.reward: 'llmi' then, 'paper' now"):
         check_unchanged(stored, load_recipe("quickstart", ["steps=12", "env.reward=paper"]))

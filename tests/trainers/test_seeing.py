@@ -19,6 +19,7 @@ from llmi_env.errors import ConfigError  # noqa: E402
 from llmi_env.ledger import Owner  # noqa: E402
 from llmi_env.models import load_model, sees_pictures  # noqa: E402
 from llmi_env.store import read_episodes, read_metrics  # noqa: E402
+from tests.trainers.conftest import Gradients  # noqa: E402
 from trainers import local  # noqa: E402
 from trainers.export import export_policy  # noqa: E402
 from trainers.local import train  # noqa: E402
@@ -78,6 +79,7 @@ def test_it_trains(
     tmp_path: Path,
     silent: Console,
     monkeypatch: pytest.MonkeyPatch,
+    gradients: Gradients,
     feedback: str,
     changes: dict[str, Any],
 ) -> None:
@@ -95,6 +97,12 @@ def test_it_trains(
         assert (Owner.PICTURE in rollout.ledger.owners) <= (feedback == "image")
     assert asked > 0
     assert (shown > 0) is (feedback == "image")
+
+    pulled = gradients.by_owner()
+    assert any(pulled[Owner.POLICY])
+    if "kl_coefficient" in changes:  # there a document goes on after its picture
+        assert pulled[Owner.PICTURE]
+    assert not any(value for owner, values in pulled.items() if owner is not Owner.POLICY for value in values)
 
     save = local.save_checkpoint
 
