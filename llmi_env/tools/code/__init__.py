@@ -35,7 +35,8 @@ from llmi_env.errors import BadParams, ConfigError, ToolUnavailable, did_you_mea
 from llmi_env.tools.base import CODE, ToolContext, ToolSpec
 from llmi_env.tools.code.answers import picture_of, reading_of
 from llmi_env.tools.code.config import CodeConfig
-from llmi_env.tools.code.worker import Job, WorkerPool
+from llmi_env.tools.code.pool import WorkerPool
+from llmi_env.tools.code.worker import Job
 
 __all__ = ["CodeConfig", "CodeTool"]
 
@@ -83,7 +84,7 @@ class CodeTool:
         image = picture_of(answer, self.config)
         reading = reading_of(answer)
         chart = reading.to_json() if reading else ""
-        provenance = Provenance(self.config.sandbox, seed=context.seed, chart=chart)
+        provenance = Provenance(answer.tier, seed=context.seed, chart=chart)
         return Picture(image, provenance, time.monotonic() - started)
 
     @property
@@ -107,7 +108,7 @@ class CodeTool:
         workers = self.pool.workers
         if not workers:
             raise ToolUnavailable("the code tool has been closed")
-        return dict(workers[0].about)
+        return {"sandbox": answer.tier, **workers[0].about}
 
     async def aclose(self) -> None:
         """End the workers; a later call starts new ones."""

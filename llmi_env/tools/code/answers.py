@@ -21,7 +21,7 @@ from PIL import Image
 from llmi_env.chart_reading import ChartReading
 from llmi_env.errors import CodeRaised, LimitExceeded, NothingFound, ToolUnavailable
 from llmi_env.tools.code.config import CodeConfig
-from llmi_env.tools.code.frames import ANSWER_HEADER, MAX_HEAD
+from llmi_env.tools.code.inside.frames import ANSWER_HEADER, MAX_HEAD
 from llmi_env.tools.code.worker import Answer
 
 MAX_MESSAGE = 400

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from llmi_env.errors import ConfigError, did_you_mean
 
 MIB = 1024 * 1024
-SANDBOXES: tuple[str, ...] = ("landlock",)
+Sandbox = Literal["auto", "docker", "namespace", "landlock", "unsafe"]
+SANDBOXES: tuple[str, ...] = get_args(Sandbox)
 
 
 @dataclass(frozen=True)
 class CodeConfig:
     """How model-written plotting code is run. Sizes are in MiB, times in seconds."""
 
-    sandbox: Literal["landlock"] = "landlock"
-    """The protection around the code. Where the kernel cannot give it, calls fail; nothing weaker is taken instead."""
+    sandbox: Sandbox = "auto"
+    """What stands around the code. `auto` takes the strongest that works here, and never `unsafe`; one that is named and does not work is an
+    error, nothing weaker is taken instead."""
     workers: int = 2
     """Charts drawn at the same time, each by a warm worker of about 130 MiB."""
     timeout: float = 10.0
@@ -37,6 +39,10 @@ class CodeConfig:
     """Resolution at which figures are drawn, whatever the code asks for."""
     system_fonts: bool = False
     """Use the machine's fonts too. Off, every machine draws with the DejaVu fonts that matplotlib ships."""
+    docker_image: str = "llmi-code"
+    """Image of the tier `docker`; `llmi tools build-image` makes it."""
+    cpus: float = 1.0
+    """Processors that a container may use at a time (`docker`)."""
     recycle_after: int = 500
     """Charts after which a worker is replaced."""
     start_timeout: float = 60.0
@@ -47,7 +53,7 @@ class CodeConfig:
             raise ConfigError(f"unknown code sandbox {self.sandbox!r}{did_you_mean(str(self.sandbox), SANDBOXES)}")
         for field in fields(self):
             value: Any = getattr(self, field.name)
-            if field.name in ("sandbox", "system_fonts"):
+            if field.name in ("sandbox", "system_fonts", "docker_image"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise ConfigError(f"code tool: {field.name} must be a positive number, got {value!r}")

@@ -10,7 +10,8 @@ import pytest
 
 from llmi_env.document import Picture
 from llmi_env.tools.base import ToolContext
-from llmi_env.tools.code import CodeConfig, CodeTool, landlock
+from llmi_env.tools.code import CodeConfig, CodeTool
+from llmi_env.tools.code.inside import landlock
 
 SECRET_NAME, SECRET = "LLMI_TEST_API_KEY", "sk-canary-4711"
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmi_env.tools.code import frames, scratch, seccomp, syscalls
-from llmi_env.tools.code.frames import FrameError, Kind, read_frame, write_frame
+from llmi_env.tools.code.inside import frames, scratch, seccomp, syscalls
+from llmi_env.tools.code.inside.frames import FrameError, Kind, read_frame, write_frame
 
 
 def pipe_with(data: bytes) -> int:

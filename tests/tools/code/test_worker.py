@@ -236,8 +236,8 @@ def test_without_a_protection_nothing_is_run(
 def test_a_probe_that_finds_a_door_open_keeps_the_worker_from_serving(
     sandbox: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = "from llmi_env.tools.code import seccomp; seccomp.restrict = lambda: None\nfrom llmi_env.tools.code.zygote import main"
-    patched = worker._BOOTSTRAP.replace("from llmi_env.tools.code.zygote import main", without)
+    without = "from llmi_env.tools.code.inside import seccomp; seccomp.restrict = lambda: None\nfrom llmi_env.tools.code.inside.zygote import main"
+    patched = worker._BOOTSTRAP.replace("from llmi_env.tools.code.inside.zygote import main", without)
     monkeypatch.setattr(worker, "_BOOTSTRAP", patched)
     with pytest.raises(ToolUnavailable, match="it can open a socket"):
         worker.Worker(CodeConfig())

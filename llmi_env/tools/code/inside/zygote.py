@@ -51,7 +51,8 @@ class Settings:
     """What the host fixes for the life of a worker; the fields are those of `CodeConfig`, in bytes."""
 
     folder: str
-    host: int
+    host_fd: int
+    own_root: bool
     memory: int
     disk: int
     file: int
@@ -80,26 +81,32 @@ SYSTEM_PATHS = (
 )  # fmt: skip
 
 
-def confine(settings: Settings, folder: str, seconds: float, address_space: int) -> None:
+def confine(settings: Settings, folder: str, seconds: float, address_space: int, landlocked: bool = True) -> None:
     """Put the calling child under every protection of this tier. Raises `OSError` when one of them cannot be had."""
     privileges.limit_child(
         seconds=seconds, address_space=address_space, file_bytes=settings.file, open_files=settings.open_files
     )
-    landlock.restrict([*interpreter_paths(), *SYSTEM_PATHS], [folder, "/dev/null"])
+    if landlocked:
+        landlock.restrict([*interpreter_paths(), *SYSTEM_PATHS], [folder, "/dev/null"])
     seccomp.restrict()
 
 
 class Zygote:
     """The worker's loop. One thread; one child at a time."""
 
-    def __init__(self, settings: Settings, control: int, output: int, host_fd: int) -> None:
-        self.settings = settings
-        self.control, self.output, self.host_fd = control, output, host_fd
+    def __init__(self, settings: Settings, control: int, output: int, landlocked: bool) -> None:
+        self.settings, self.landlocked = settings, landlocked
+        self.control, self.output = control, output
         self.buffer = bytearray(_BUFFER_BYTES)
         self.calls = 0
         with open("/proc/self/statm", encoding="ascii") as statm:
             pages = int(statm.read().split()[0])
         self.address_space = pages * resource.getpagesize() + settings.memory
+
+    @property
+    def host_fds(self) -> list[int]:
+        """Becomes readable when the host has ended; a container has none, there the closed pipe says it."""
+        return [self.settings.host_fd] if self.settings.host_fd >= 0 else []
 
     def probe(self) -> None:
         """Fork one child that must find itself confined. Raises `OSError` with the cause where it does not."""
@@ -109,8 +116,8 @@ class Zygote:
         if pid == 0:
             said = b""
             try:
-                confine(self.settings, folder, 5.0, self.address_space)
-                said = _what_is_still_open().encode()
+                confine(self.settings, folder, 5.0, self.address_space, self.landlocked)
+                said = _what_is_still_open(self.landlocked).encode()
             except BaseException as error:
                 said = str(error).encode() or b"unknown"
             finally:
@@ -137,9 +144,9 @@ class Zygote:
 
     def _wait_for_host(self) -> None:
         poller = select.poll()
-        poller.register(self.control, select.POLLIN)
-        poller.register(self.host_fd, select.POLLIN)
-        if any(fd == self.host_fd for fd, _ in poller.poll()):
+        for fd in (self.control, *self.host_fds):
+            poller.register(fd, select.POLLIN)
+        if any(fd != self.control for fd, _ in poller.poll()):
             raise HostGone
 
     def _new_folder(self) -> str:
@@ -188,7 +195,7 @@ class Zygote:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         os.chdir(folder)
-        confine(self.settings, folder, seconds, self.address_space)
+        confine(self.settings, folder, seconds, self.address_space, self.landlocked)
         write_all(answer, _CONFINED)
         result = drawing.answer_to(source, seed=seed, dpi=self.settings.dpi, max_pixels=self.settings.max_pixels)
         write_all(answer, result)
@@ -232,7 +239,7 @@ class _Watch:
     def _relay(self, handle: int) -> str:
         zygote = self.zygote
         poller = select.poll()
-        for fd in (*self.kinds, handle, zygote.host_fd):
+        for fd in (*self.kinds, handle, *zygote.host_fds):
             poller.register(fd, select.POLLIN)
         streams, running = set(self.kinds), True
         quota_at = self.started + _QUOTA_EVERY
@@ -259,7 +266,7 @@ class _Watch:
                 elif fd == handle:
                     running = False
                     poller.unregister(handle)
-                elif fd == zygote.host_fd:
+                elif fd in zygote.host_fds:
                     raise HostGone
                 elif fd == zygote.control:
                     if read_frame(zygote.control).kind is not Kind.CANCEL:
@@ -289,8 +296,11 @@ class _Watch:
         return True
 
 
-def _what_is_still_open() -> str:
-    """What a confined child can still do and should not; empty when all is shut."""
+def _what_is_still_open(landlocked: bool) -> str:
+    """What a confined child can still do and should not; empty when all is shut.
+
+    Without Landlock, in a root of its own, the folders that it can list hold nothing but libraries.
+    """
     import socket
 
     def attempt(action: Any) -> bool:
@@ -300,9 +310,12 @@ def _what_is_still_open() -> str:
             return False
         return True
 
-    attempts = {
+    files = {
         "it can list /": lambda: os.listdir("/"),
         "it can read /etc/passwd": lambda: open("/etc/passwd", "rb").close(),
+    }
+    attempts = (files if landlocked else {}) | {
+        "it can write to /": lambda: os.mkdir("/llmi-probe"),
         "it can open a socket": lambda: socket.socket().close(),
         "it can signal its parent": lambda: os.kill(os.getppid(), 0),
         "it can start a program": lambda: os.execv(sys.executable, [sys.executable, "-c", ""]),
@@ -321,11 +334,16 @@ def _prefer_for_out_of_memory() -> None:
 
 
 def _start(settings: Settings, control: int, output: int) -> Zygote:
-    host_fd = os.pidfd_open(settings.host)
-    if os.getppid() != settings.host:
-        raise HostGone
+    os.makedirs(settings.folder, mode=0o700, exist_ok=True)
+    os.chdir(settings.folder)
     _prefer_for_out_of_memory()
-    machine, abi = syscalls.machine(), landlock.abi()
+    machine = syscalls.machine()
+    try:
+        abi = landlock.abi()
+    except OSError:
+        if not settings.own_root:
+            raise
+        abi = 0
     began = time.monotonic()
     versions = drawing.warm_up(settings.system_fonts)
     warm_seconds = time.monotonic() - began
@@ -335,7 +353,7 @@ def _start(settings: Settings, control: int, output: int) -> Zygote:
     privileges.drop_capabilities()
     privileges.check_readable(interpreter_paths())
     privileges.hide_from_siblings()
-    zygote = Zygote(settings, control, output, host_fd)
+    zygote = Zygote(settings, control, output, abi > 0)
     zygote.probe()
     ready = {
         "pid": os.getpid(), "cpu": machine.name, "landlock_abi": abi, "uid": os.getuid(),

@@ -38,8 +38,8 @@ class FigureTooLarge(Exception):
     """Raised when the figure has more pixels than allowed."""
 
 
-def warm_up(system_fonts: bool) -> dict[str, str]:
-    """Import the plotting stack and draw one chart of each common kind, so that children find everything loaded.
+def warm_up(system_fonts: bool, rehearse: bool = True) -> dict[str, str]:
+    """Import the plotting stack and, to `rehearse`, draw one chart of each common kind, so that children find everything loaded.
 
     Returns the version of each library.
     """
@@ -65,7 +65,8 @@ def warm_up(system_fonts: bool) -> dict[str, str]:
     Figure.savefig = _harmless_savefig(Figure.savefig)  # type: ignore[method-assign]
     plt.show = _show
     builtins.input = _no_input
-    _draw_one_of_each(plt, np, pd, sns)
+    if rehearse:
+        _draw_one_of_each(plt, np, pd, sns)
     plt.close("all")
     matplotlib.rcdefaults()
     matplotlib.use("Agg")
