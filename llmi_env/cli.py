@@ -9,16 +9,14 @@ import re
 import shlex
 import sys
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from llmi_env.calls import BUILTIN, Call, ToolSpec
 from llmi_env.cli_rewards import ablate, judge_app
+from llmi_env.cli_tools import tools_app
 from llmi_env.errors import ConfigError, LLMIError
 
 app = typer.Typer(
@@ -30,7 +28,6 @@ app = typer.Typer(
     help="A language model learns to write illustrated documents.\n\n"
     'Start with [bold]llmi prepare[/bold], then [bold]llmi train quickstart[/bold] or [bold]llmi write "..."[/bold].',
 )
-tools_app = typer.Typer(no_args_is_help=True, help="List the visual tools and try one by hand.")
 corpus_app = typer.Typer(no_args_is_help=True, help="Pictures that the offline search tool finds.")
 app.add_typer(tools_app, name="tools")
 app.add_typer(corpus_app, name="corpus")
@@ -179,57 +176,16 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     console.print(f"report: {write_report(run)}")
 
 
-@tools_app.command("list")
-def tools_list() -> None:
-    """Show the tools, what each is for, and how a call is written."""
-    table = Table("tool", "for", "example call", show_lines=True)
-    for spec in BUILTIN.values():
-        table.add_row(spec.name, spec.purpose, Call(spec.name, "...", dict(spec.example)).to_json())
-    console.print(table)
+@app.command()
+def doctor() -> None:
+    """Say what works on this machine, why the rest does not, and how to get it.
 
+    Every sandbox of the code tool is really started and must draw a chart.
+    """
+    from llmi_env.doctor import doctor as run
 
-def _tool_command(spec: ToolSpec) -> Callable[..., None]:
-    """`llmi tools NAME TEXT`: one call by hand, its picture kept as a file."""
-    last = spec.params[-1]
-    points_at_picture = any(param.type is int for param in spec.params)
-
-    def command(
-        text: Annotated[str, typer.Argument(help=last.meaning, metavar=last.name.upper())],
-        image: Annotated[
-            Path | None, typer.Option("--image", "-i", help="The picture to change.", hidden=not points_at_picture)
-        ] = None,
-        out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")] = Path("picture.png"),
-    ) -> None:
-        from PIL import Image
-
-        from llmi_env.document import Failure, Picture, Provenance
-        from llmi_env.tools import run
-
-        if points_at_picture and image is None:
-            raise ConfigError(f"{spec.name} changes a picture: say which with --image PATH")
-        pictures: tuple[Picture, ...] = ()
-        if image is not None:
-            with Image.open(image) as opened:
-                pictures = (Picture(opened.convert("RGB"), Provenance(image.name)),)
-        outcome = run(spec.name, {param.name: 0 if param.type is int else text for param in spec.params}, pictures)
-        if isinstance(outcome, Failure):
-            raise LLMIError(f"{spec.name}: {outcome.kind} ({outcome.fault}'s fault): {outcome.message}")
-        try:
-            out.write_bytes(outcome.png)
-        except OSError as error:
-            raise ConfigError(f"--out {out}: the picture cannot be written there: {error.strerror}") from error
-        origin = outcome.provenance
-        about = ", ".join(part for part in (origin.title, origin.author, origin.licence) if part)
-        size = f"{outcome.image.width}x{outcome.image.height}"
-        console.print(f"{size} by {origin.backend}{f' ({about})' if about else ''}: {out}")
-
-    example = next((str(value) for value in spec.example.values() if isinstance(value, str)), "...")
-    command.__doc__ = f'Try {spec.name}: {spec.purpose}.\n\nExample: llmi tools {spec.name} "{example}"'
-    return command
-
-
-for _spec in BUILTIN.values():
-    tools_app.command(_spec.name)(_tool_command(_spec))
+    if not run(console):
+        raise typer.Exit(1)
 
 
 @corpus_app.command("add")

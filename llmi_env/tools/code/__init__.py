@@ -3,7 +3,7 @@
 The policy's code becomes a program here and nowhere else. It runs in a child that a warm worker forks for this one chart: `plt`,
 `pd`, `sns` and `np` in scope, random numbers fixed by the call's seed, the figure taken as PNG without any `savefig`.
 
-What is claimed, each with a test in `tests/tools/code/`:
+What is claimed, each with a test in `tests/tools/sandbox/`:
 
 | claim | by |
 |---|---|

@@ -129,7 +129,7 @@ def _clean(message: object) -> str:
         return ""
     for folder in _HOST_FOLDERS:
         message = message.replace(folder, "")
-    message = re.sub(r"/[^\s'\"]*llmi-code-[^/\s'\"]*/chart-\d+/?", "", message)
+    message = re.sub(r"/[^\s'\"]*llmi-code-[^/\s'\"]*(/chart-\d+)?/?|/chart/worker/chart-\d+/?", "", message)
     message = "".join(char if char.isprintable() else " " for char in message)
     message = " ".join(message.split())
     return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"

@@ -22,6 +22,7 @@ from typing import Any
 
 from .frames import ANSWER_HEADER
 from .reading import noted_page, read_figure
+from .scripts import covering
 
 FILENAME = "<chart>"
 MAX_MESSAGE = 2000
@@ -71,6 +72,9 @@ def warm_up(system_fonts: bool, rehearse: bool = True) -> dict[str, str]:
     matplotlib.rcdefaults()
     matplotlib.use("Agg")
     matplotlib.rcParams.update(STYLE)
+    if system_fonts:  # DejaVu first, so that what it has looks the same everywhere
+        others = [name for name in covering(font_manager.fontManager.ttflist).values() if name is not None]
+        matplotlib.rcParams["font.sans-serif"] = list(dict.fromkeys(["DejaVu Sans", *others]))
     _last_saved.clear()
     gc.collect()
     gc.freeze()

@@ -18,8 +18,10 @@ import pytest
 
 from llmi_env.errors import ConfigError, LimitExceeded, ToolUnavailable, classify, fault_of
 from llmi_env.tools.base import Tool, ToolContext
-from llmi_env.tools.code import CodeConfig, CodeTool, worker
-from tests.tools.code.conftest import Draw, drawer
+from llmi_env.tools.code import CodeConfig, CodeTool, launch, tiers
+from llmi_env.tools.code.worker import Job
+from tests.tools.sandbox.conftest import QUICK, Draw, drawer
+from tests.tools.sandbox.processes import descendants, zygote_of
 
 # One process runs them all, so that the warm workers are started once.
 pytestmark = pytest.mark.xdist_group("code")
@@ -52,10 +54,10 @@ def test_it_is_a_tool_and_tells_about_its_worker(draw: Draw) -> None:
     assert set(about["versions"]) == {"matplotlib", "numpy", "pandas", "seaborn"}
 
 
-def test_worker_has_no_capability_and_one_thread(draw: Draw) -> None:
-    tool: CodeTool = draw.tool  # type: ignore[attr-defined]
-    draw(PLOT)
-    lines = Path(f"/proc/{tool.pool.workers[0].pid}/status").read_text().splitlines()
+def test_worker_has_no_capability_and_one_thread(roomy: Draw) -> None:
+    tool: CodeTool = roomy.tool  # type: ignore[attr-defined]
+    roomy(PLOT)
+    lines = Path(f"/proc/{zygote_of(tool.pool.workers[0])}/status").read_text().splitlines()
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
     assert status["Threads"] == "1"
@@ -69,8 +71,8 @@ def test_a_tool_pickles_without_its_workers(draw: Draw) -> None:
 
 
 @pytest.mark.slow
-def test_a_dead_worker_is_replaced_between_and_within_calls(sandbox: None) -> None:
-    tool = CodeTool(workers=1, recycle_after=3)
+def test_a_dead_worker_is_replaced_between_and_within_calls(roomy: Draw, tier: str) -> None:
+    tool = CodeTool(workers=1, recycle_after=3, sandbox=tier)
     draw = drawer(tool)
     try:
         expected = draw(PLOT).png
@@ -103,7 +105,7 @@ def test_a_dead_worker_is_replaced_between_and_within_calls(sandbox: None) -> No
 
 @pytest.mark.slow
 def test_calls_run_side_by_side_and_a_cancelled_one_ends_at_once(sandbox: None) -> None:
-    tool = CodeTool(workers=2, timeout=30)
+    tool = CodeTool(workers=2, timeout=30, sandbox=QUICK)
 
     async def scenario() -> None:
         context = ToolContext()
@@ -152,7 +154,7 @@ def test_a_forked_process_starts_workers_of_its_own(draw: Draw) -> None:
 
 @pytest.mark.slow
 def test_waiting_for_a_busy_cpu_is_not_the_codes_fault(sandbox: None) -> None:
-    tool = CodeTool(workers=1, timeout=1.5)
+    tool = CodeTool(workers=1, timeout=1.5, sandbox=QUICK)
     draw = drawer(tool)
     cpu = min(os.sched_getaffinity(0))
     others: list[subprocess.Popen[bytes]] = []
@@ -175,23 +177,26 @@ def test_waiting_for_a_busy_cpu_is_not_the_codes_fault(sandbox: None) -> None:
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_killed_host(sandbox: None) -> None:
+def test_workers_end_with_a_killed_host(roomy: Draw, tier: str) -> None:
     script = textwrap.dedent("""
         import sys
         from llmi_env.tools.code.config import CodeConfig
-        from llmi_env.tools.code.worker import Job, Worker
-        worker = Worker(CodeConfig())
-        print(worker.pid, worker.folder, flush=True)
+        from llmi_env.tools.code.tiers import start
+        from llmi_env.tools.code.worker import Job
+        worker = start(sys.argv[1], CodeConfig())
+        print(worker.pid, worker.folder or "-", flush=True)
         worker.run(Job(b"import time; time.sleep(60)", 0))
     """)
-    host = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    host = subprocess.Popen([sys.executable, "-c", script, tier], stdout=subprocess.PIPE, text=True)
     assert host.stdout is not None
     with host.stdout:
         pid, folder = host.stdout.readline().split()
     time.sleep(0.3)
+    family = [int(pid), *descendants(int(pid))]
+    assert len(family) >= 2  # the chart's child among them
     host.kill()
     host.wait()
-    assert wait_until(lambda: gone(int(pid)))
+    assert wait_until(lambda: all(map(gone, family)))
     assert wait_until(lambda: not Path(folder).exists())
 
 
@@ -222,9 +227,9 @@ assert libc.prctl(22, 2, ctypes.byref(Program(4, ctypes.cast(buffer, ctypes.c_vo
 def test_without_a_protection_nothing_is_run(
     monkeypatch: pytest.MonkeyPatch, prelude: str, cause: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(worker, "_BOOTSTRAP", prelude + "\n" + worker._BOOTSTRAP)
+    monkeypatch.setattr(launch, "_BOOTSTRAP", prelude + "\n" + launch._BOOTSTRAP)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    tool = CodeTool(workers=1)
+    tool = CodeTool(workers=1, sandbox=QUICK)
     with pytest.raises(ToolUnavailable, match=cause) as caught:
         drawer(tool)("open('ran', 'w')")
     kind, _, _ = classify(caught.value)
@@ -236,11 +241,13 @@ def test_without_a_protection_nothing_is_run(
 def test_a_probe_that_finds_a_door_open_keeps_the_worker_from_serving(
     sandbox: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = "from llmi_env.tools.code.inside import seccomp; seccomp.restrict = lambda: None\nfrom llmi_env.tools.code.inside.zygote import main"
-    patched = worker._BOOTSTRAP.replace("from llmi_env.tools.code.inside.zygote import main", without)
-    monkeypatch.setattr(worker, "_BOOTSTRAP", patched)
+    last = "from llmi_env.tools.code.inside.PROGRAM import main"
+    without = f"from llmi_env.tools.code.inside import seccomp; seccomp.restrict = lambda: None\n{last}"
+    patched = launch._BOOTSTRAP.replace(last, without)
+    assert patched != launch._BOOTSTRAP
+    monkeypatch.setattr(launch, "_BOOTSTRAP", patched)
     with pytest.raises(ToolUnavailable, match="it can open a socket"):
-        worker.Worker(CodeConfig())
+        tiers.start(QUICK, CodeConfig())
 
 
 _ORDINARY_USER = """
@@ -261,8 +268,8 @@ def test_it_works_for_an_ordinary_user(draw: Draw, sandbox: None, monkeypatch: p
     if os.getuid() == 0:
         if subprocess.run([sys.executable, "-c", _ORDINARY_USER], capture_output=True).returncode != 0:
             pytest.skip("root, but user namespaces are not allowed here: no ordinary user to be had")
-        monkeypatch.setattr(worker, "_BOOTSTRAP", _ORDINARY_USER + worker._BOOTSTRAP)
-    tool = CodeTool(workers=1)
+        monkeypatch.setattr(launch, "_BOOTSTRAP", _ORDINARY_USER + launch._BOOTSTRAP)
+    tool = CodeTool(workers=1, sandbox=QUICK)
     try:
         assert drawer(tool)(PLOT).png == draw(PLOT).png
         assert tool.check()["uid"] != 0
@@ -273,7 +280,7 @@ def test_it_works_for_an_ordinary_user(draw: Draw, sandbox: None, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "settings", [{"sandbox": "docker"}, {"timeout": 0}, {"workers": -1}, {"memory_mib": float("nan")}, {"dpi": "high"}]
+    "settings", [{"sandbox": "chroot"}, {"timeout": 0}, {"workers": -1}, {"memory_mib": float("nan")}, {"dpi": "high"}]
 )
 def test_impossible_settings_are_told(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import pytest
 
 from llmi_env.document import Picture
 from llmi_env.errors import CodeRaised, LimitExceeded, NothingFound, ToolError
-from tests.tools.code.conftest import SECRET, SECRET_NAME, Draw
+from tests.tools.sandbox.conftest import SECRET, SECRET_NAME, Draw
+from tests.tools.sandbox.processes import children_of, folder_of, zygote_of
 
 # One process runs them all, so that the warm workers are started once.
 pytestmark = pytest.mark.xdist_group("code")
@@ -21,8 +21,9 @@ CLEAN = "plt.plot(np.random.rand(5)); plt.title('clean')"
 
 
 @pytest.fixture(scope="module")
-def clean(tight: Draw) -> Picture:
-    return tight(CLEAN, seed=1)
+def clean(draw: Draw) -> Picture:
+    """As the quick tier draws it: all tiers must give the same bytes."""
+    return draw(CLEAN, seed=1)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,14 @@ def told(draw: Draw, expression: str, before: str = "") -> str:
     return str(error).rsplit("<<", 1)[1].split(">>")[0]
 
 
+def refused(error: ToolError) -> bool:
+    """By a lock, or because a worker with a root of its own has no such thing."""
+    return any(
+        word in str(error)
+        for word in ("Permission denied", "not permitted", "PermissionError", "No such file", "Read-only file system")
+    )
+
+
 # ---------------------------------------------------------------- reading and writing outside
 
 
@@ -51,14 +60,14 @@ def told(draw: Draw, expression: str, before: str = "") -> str:
     "path", ["/etc/passwd", "/etc/hostname", "/proc/self/environ", "/proc/self/maps", "/proc/1/cmdline"]
 )
 def test_cannot_read_the_system(tight: Draw, path: str) -> None:
-    assert "Permission denied" in str(failure(tight, f"open({path!r}, 'rb').read()"))
+    assert refused(failure(tight, f"open({path!r}, 'rb').read()"))
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/etc", "/proc", "/tmp", "..", "/dev/shm", str(Path.home()), str(Path(__file__).parent)]
 )
 def test_cannot_list_folders(tight: Draw, path: str) -> None:
-    assert "Permission denied" in str(failure(tight, f"import os; os.listdir({path!r})"))
+    assert refused(failure(tight, f"import os; os.listdir({path!r})"))
 
 
 def test_cannot_touch_a_file_outside(tight: Draw, tmp_path: Path) -> None:
@@ -72,7 +81,7 @@ def test_cannot_touch_a_file_outside(tight: Draw, tmp_path: Path) -> None:
         "os.setxattr(p, 'user.x', b'1')", "open(os.path.dirname(p) + '/new', 'w')", "os.mkdir(os.path.dirname(p) + '/new')",
     ):  # fmt: skip
         error = failure(tight, f"import os; p = {str(canary)!r}\n{action}")
-        assert "PermissionError" in str(error) or "Operation not permitted" in str(error), (action, error)
+        assert refused(error), (action, error)
     after = canary.stat()
     assert canary.read_text() == "untouched"
     assert (after.st_mode, after.st_mtime_ns, after.st_ino, after.st_uid) == (
@@ -84,7 +93,7 @@ def test_cannot_touch_a_file_outside(tight: Draw, tmp_path: Path) -> None:
 def test_cannot_change_the_libraries(tight: Draw) -> None:
     import matplotlib
 
-    assert "Permission denied" in str(failure(tight, f"open({matplotlib.__file__!r}, 'a')"))
+    assert refused(failure(tight, f"open({matplotlib.__file__!r}, 'a')"))
 
 
 def test_cannot_see_environment_or_descriptors_or_rights(tight: Draw) -> None:
@@ -94,7 +103,7 @@ def test_cannot_see_environment_or_descriptors_or_rights(tight: Draw) -> None:
     assert set(names.split()) <= {
         "HOME", "LANG", "LC_CTYPE", "PATH", "TZ", "MPLBACKEND", "MPLCONFIGDIR", "MPL_IGNORE_SYSTEM_FONTS", "PYTHONHASHSEED",
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS", "OPENBLAS_CORETYPE",
-        "OPENBLAS_L2_SIZE", "LD_LIBRARY_PATH", "KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK",
+        "OPENBLAS_L2_SIZE", "LD_LIBRARY_PATH", "KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK", "HOSTNAME", "PWD",
     }  # fmt: skip
     listing = "import os\ndef there(fd):\n    try: os.fstat(fd); return True\n    except OSError: return False"
     assert told(tight, "[fd for fd in range(256) if there(fd)]", listing) == "[0, 1, 2, 3]"
@@ -328,8 +337,8 @@ def answer(head, tail=b''):
         ("answer({'status': 'ok'}, b'%PDF-1.4' + bytes(100))", "raised"),
     ],
 )  # fmt: skip
-def test_a_forged_answer_harms_nobody(draw: Draw, code: str, kind: str) -> None:
-    error = failure(draw, _FORGE + code)
+def test_a_forged_answer_harms_nobody(roomy: Draw, code: str, kind: str) -> None:
+    error = failure(roomy, _FORGE + code)
     assert error.kind == kind, error
     assert len(str(error)) <= 500
 
@@ -348,31 +357,23 @@ def test_a_forged_picture_is_only_a_picture(tight: Draw) -> None:
 
 def _children(draw: Draw) -> list[int]:
     """Processes, zombies too, whose parent is the worker."""
-    workers = {worker.pid for worker in draw.tool.pool.workers}  # type: ignore[attr-defined]
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            fields = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split() if entry.isdigit() else []
-        except (OSError, IndexError):
-            continue
-        if fields and int(fields[1]) in workers:
-            found.append(int(entry))
-    return found
+    return [child for worker in draw.tool.pool.workers for child in children_of(zygote_of(worker))]  # type: ignore[attr-defined]
 
 
 def _leftovers(draw: Draw) -> list[str]:
-    left: list[str] = []
-    for worker in draw.tool.pool.workers:  # type: ignore[attr-defined]
-        for name in os.listdir(worker.folder):
-            if stat.S_ISDIR(os.lstat(os.path.join(worker.folder, name)).st_mode):
-                left.append(name)
-    return left
+    return [
+        str(path.name)
+        for worker in draw.tool.pool.workers  # type: ignore[attr-defined]
+        for path in folder_of(worker).iterdir()
+        if path.is_dir() and not path.is_symlink()
+    ]
 
 
 def test_a_hundred_calls_leave_no_process_and_no_file(tight: Draw) -> None:
     worker = tight.tool.pool.workers[0]  # type: ignore[attr-defined]
-    descriptors = len(os.listdir(f"/proc/{worker.pid}/fd"))
-    files = sorted(os.listdir(worker.folder))
+    zygote, folder = zygote_of(worker), folder_of(worker)
+    descriptors = len(os.listdir(f"/proc/{zygote}/fd"))
+    files = sorted(os.listdir(folder))
     for number in range(100):
         try:
             tight(f"open('f', 'w').write('x'); print({number})" + ("; plt.plot([1, 2])" if number % 10 == 0 else ""))
@@ -380,5 +381,5 @@ def test_a_hundred_calls_leave_no_process_and_no_file(tight: Draw) -> None:
             pass
     assert tight.tool.pool.workers == [worker]  # type: ignore[attr-defined]
     assert _children(tight) == []
-    assert sorted(os.listdir(worker.folder)) == files
-    assert len(os.listdir(f"/proc/{worker.pid}/fd")) == descriptors
+    assert sorted(os.listdir(folder)) == files
+    assert len(os.listdir(f"/proc/{zygote}/fd")) == descriptors

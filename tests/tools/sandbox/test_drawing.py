@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmi_env.errors import BadParams, CodeRaised, NothingFound
-from tests.tools.code.conftest import Draw
+from tests.tools.sandbox.conftest import Draw
 
 # One process runs them all, so that the warm workers are started once.
 pytestmark = pytest.mark.xdist_group("code")

@@ -9,7 +9,7 @@ import pytest
 
 from llmi_env.chart_reading import MAX_MARKS, ChartReading
 from llmi_env.errors import CodeRaised
-from tests.tools.code.conftest import Draw
+from tests.tools.sandbox.conftest import Draw
 
 # One process runs them all, so that the warm workers are started once.
 pytestmark = pytest.mark.xdist_group("code")

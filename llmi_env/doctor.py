@@ -1,0 +1,110 @@
+"""`llmi doctor`: what works on this machine, why the rest does not, and how to get it.
+
+Nothing is believed that can be tried: each sandbox of the code tool is started and must draw.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+
+from llmi_env.prepare import steps
+from llmi_env.tools.code import CodeConfig
+from llmi_env.tools.code.fonts import covering_fonts
+from llmi_env.tools.code.tiers import AUTO, STARTERS, examine
+
+_EXTRAS = {
+    "offline": ("torch", "transformers", "diffusers"),
+    "train": ("peft", "pyarrow", "tensorboard"),
+    "verl": ("verl", "ray"),
+    "judges": ("openai",),
+    "sandbox": ("docker",),
+    "hub": ("datasets",),
+    "ocr": ("rapidocr",),
+}
+
+
+def doctor(console: Console) -> bool:
+    """Print the findings; returns whether the code tool has a sandbox and the offline world all it needs."""
+    console.print(f"Python {platform.python_version()} on {platform.platform()}, {platform.machine()}")
+    _device(console)
+    console.print("\n[bold]Sandboxes of the code tool[/bold] (`services.tools.code.sandbox`), strongest first:")
+    chosen = _sandboxes(console)
+    console.print("\n[bold]Fonts of charts[/bold] beyond DejaVu, with `services.tools.code.system_fonts=true`:")
+    _fonts(console)
+    console.print("\n[bold]Extras[/bold]:")
+    for extra, modules in _EXTRAS.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        _line(console, not missing, extra, f"pip install 'llmi-env[{extra}]'" if missing else "", optional=True)
+    console.print("\n[bold]Offline world[/bold]:")
+    complete = True
+    for name, ready in _prepared():
+        complete &= ready
+        _line(console, ready, name, "" if ready else "llmi prepare")
+    return complete and bool(chosen)
+
+
+def _device(console: Console) -> None:
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    console.print(f"torch {torch.__version__}, {gpu}, {torch.get_num_threads()} threads")
+
+
+def _sandboxes(console: Console) -> str:
+    """Try them all; returns what `auto` takes, empty for none."""
+    config = CodeConfig(workers=1)
+    chosen = ""
+    for tier in STARTERS:
+        if tier not in AUTO:
+            _line(console, None, tier, "no protection at all; only when asked for by name")
+            continue
+        started = time.monotonic()
+        with console.status(f"trying {tier}"):
+            found = examine(tier, config)
+        if found.cause:
+            _line(console, False, tier, found.cause, optional=True)
+            continue
+        chosen = chosen or tier
+        landlock = f"Landlock {found.about['landlock_abi']}" if found.about.get("landlock_abi") else "no Landlock"
+        about = f"draws; {landlock}, uid {found.about.get('uid')}, ready in {time.monotonic() - started:.1f} s"
+        _line(console, True, tier, about)
+    console.print(f"   `auto` takes {chosen}" if chosen else "   `auto` finds none: calls of the code tool will fail")
+    return chosen
+
+
+def _fonts(console: Console) -> None:
+    found = covering_fonts()
+    for script, font in found.items():
+        _line(
+            console,
+            font is not None,
+            script,
+            str(font or "no font; e.g. apt install fonts-noto-cjk fonts-noto-extra"),
+            optional=True,
+        )
+
+
+def _prepared() -> Iterator[tuple[str, bool]]:
+    try:
+        for step in steps():
+            yield step.name, step.ready()
+    except ImportError as error:
+        yield f"needs the extra `offline` ({error.name} is missing)", False
+
+
+def _line(console: Console, good: bool | None, name: str, text: str, optional: bool = False) -> None:
+    mark = "[green]yes[/green]" if good else "[yellow]-  [/yellow]" if optional or good is None else "[red]no [/red]"
+    console.print(f"   {mark} {escape(name)}{': ' if text else ''}{escape(text)}", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if doctor(Console(soft_wrap=True)) else 1)

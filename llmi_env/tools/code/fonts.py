@@ -1,0 +1,12 @@
+"""Which fonts of this machine charts can be drawn with."""
+
+from __future__ import annotations
+
+from llmi_env.tools.code.inside.scripts import covering
+
+
+def covering_fonts() -> dict[str, str | None]:
+    """By script (Chinese, emoji ...), a font of this machine that has it, or `None`."""
+    from matplotlib import font_manager
+
+    return covering(font_manager.fontManager.ttflist)
