@@ -13,6 +13,7 @@ from llmi_env.errors import ToolUnavailable
 from llmi_env.tools.base import ToolContext
 from llmi_env.tools.code import CodeConfig, CodeTool
 from llmi_env.tools.code.tiers import AUTO
+from tests.tools.sandbox.open_doors import switch_off
 
 SECRET_NAME, SECRET = "LLMI_TEST_API_KEY", "sk-canary-4711"
 QUICK = "landlock"
@@ -21,6 +22,11 @@ TIGHT = {
     "workers": 1, "timeout": 2, "memory_mib": 256, "disk_mib": 8, "file_mib": 4, "output_mib": 1, "text_kib": 8, "max_pixels": 1_000_000,
 }  # fmt: skip
 """Limits that are quick to reach."""
+
+OPEN = "LLMI_TEST_OPEN_DOORS"
+"""Names protections that are switched off, for the test of the tests; in containers only."""
+if "pixels" in os.environ.get(OPEN, ""):
+    TIGHT["max_pixels"] = 10**12
 
 Draw = Callable[..., Picture]
 
@@ -41,6 +47,10 @@ class Tools:
         self._causes: dict[str, str] = {}
 
     def get(self, config: CodeConfig) -> Draw:
+        if OPEN in os.environ:
+            if config.sandbox != "docker":
+                pytest.skip("protections are switched off in containers only")
+            switch_off(os.environ[OPEN])
         if config.sandbox in self._causes:
             pytest.skip(self._causes[config.sandbox])
         if config not in self._made:
@@ -97,3 +107,9 @@ def roomy(tools: Tools, tier: str) -> Draw:
 def tight(tools: Tools, tier: str) -> Draw:
     """Draw in a tier under limits that are quick to reach."""
     return tools.get(CodeConfig(sandbox=tier, **TIGHT))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def in_docker(tools: Tools) -> Draw:
+    """Skips where containers do not work."""
+    return tools.get(CodeConfig(sandbox="docker", workers=1, timeout=30))

@@ -11,7 +11,8 @@ import pytest
 
 from llmi_env.document import Picture
 from llmi_env.errors import CodeRaised, LimitExceeded, NothingFound, ToolError
-from tests.tools.sandbox.conftest import SECRET, SECRET_NAME, Draw
+from llmi_env.tools.code import CodeConfig
+from tests.tools.sandbox.conftest import OPEN, QUICK, SECRET, SECRET_NAME, Draw, Tools
 from tests.tools.sandbox.processes import children_of, folder_of, zygote_of
 
 # One process runs them all, so that the warm workers are started once.
@@ -21,9 +22,10 @@ CLEAN = "plt.plot(np.random.rand(5)); plt.title('clean')"
 
 
 @pytest.fixture(scope="module")
-def clean(draw: Draw) -> Picture:
-    """As the quick tier draws it: all tiers must give the same bytes."""
-    return draw(CLEAN, seed=1)
+def clean(tools: Tools) -> Picture:
+    """As one tier draws it: all must give the same bytes."""
+    first = "docker" if OPEN in os.environ else QUICK
+    return tools.get(CodeConfig(sandbox=first, workers=1, timeout=30))(CLEAN, seed=1)
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +217,30 @@ def test_cannot_reach_its_worker_or_lift_its_limits(tight: Draw, code: str) -> N
 # ---------------------------------------------------------------- exhausting
 
 
+LIMITS = [
+    "busy",
+    "asleep",
+    "deaf",
+    "without_pipes",
+    "backtracking",
+    "ones",
+    "bytes",
+    "long_string",
+    "print",
+    "spam",
+    "flood",
+    "noise",
+    "one_big_file",
+    "filling",
+    "many_files",
+    "deep",
+    "locked",
+    "huge",
+    "large",
+    "far_text",
+]
+
+
 @pytest.mark.parametrize(
     ("code", "limit"),
     [
@@ -248,6 +274,7 @@ def test_cannot_reach_its_worker_or_lift_its_limits(tight: Draw, code: str) -> N
         ("plt.figure(figsize=(30, 30)); plt.plot([1, 2])", "pixels"),
         ("plt.plot([1, 2]); plt.text(0, -30, 'far'); plt.text(1, 30, 'away')", "pixels"),
     ],
+    ids=LIMITS,
 )
 def test_a_limit_is_named(tight: Draw, code: str, limit: str) -> None:
     error = failure(tight, code)
@@ -279,21 +306,21 @@ def test_a_crash_is_the_codes_own(tight: Draw) -> None:
 # ---------------------------------------------------------------- poisoned state
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "plt.rcParams['lines.linewidth'] = 20; sns.set_theme(); plt.style.use('dark_background')",
-        "import builtins; builtins.len = lambda x: 0; builtins.open = None",
-        "import matplotlib.figure as f; f.Figure.savefig = lambda *a, **k: None",
-        "np.random.seed(0); np.random.rand = lambda *a: np.zeros(a)",
-        "import sys; sys.modules['numpy'] = None; sys.path.clear(); sys.setrecursionlimit(60)",
-        "import os; os.environ['MPLBACKEND'] = 'x'; os.chdir('/'); os.umask(0o777)",
-        "pd.DataFrame.plot = None; plt.plot = None; sns.barplot = None",
-        "open('matplotlibrc', 'w').write('lines.linewidth: 30'); open('numpy.py', 'w').write('x = 1')",
-        "import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.alarm(1)",
-        "import gc; gc.disable(); import atexit; atexit.register(print)",
-    ],
-)
+POISONS = [
+    "plt.rcParams['lines.linewidth'] = 20; sns.set_theme(); plt.style.use('dark_background')",
+    "import builtins; builtins.len = lambda x: 0; builtins.open = None",
+    "import matplotlib.figure as f; f.Figure.savefig = lambda *a, **k: None",
+    "np.random.seed(0); np.random.rand = lambda *a: np.zeros(a)",
+    "import sys; sys.modules['numpy'] = None; sys.path.clear(); sys.setrecursionlimit(60)",
+    "import os; os.environ['MPLBACKEND'] = 'x'; os.chdir('/'); os.umask(0o777)",
+    "pd.DataFrame.plot = None; plt.plot = None; sns.barplot = None",
+    "open('matplotlibrc', 'w').write('lines.linewidth: 30'); open('numpy.py', 'w').write('x = 1')",
+    "import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.alarm(1)",
+    "import gc; gc.disable(); import atexit; atexit.register(print)",
+]
+
+
+@pytest.mark.parametrize("code", POISONS)
 def test_nothing_leaks_into_the_next_call(tight: Draw, code: str) -> None:
     try:
         tight(code)

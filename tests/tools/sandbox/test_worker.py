@@ -19,7 +19,6 @@ import pytest
 from llmi_env.errors import ConfigError, LimitExceeded, ToolUnavailable, classify, fault_of
 from llmi_env.tools.base import Tool, ToolContext
 from llmi_env.tools.code import CodeConfig, CodeTool, launch, tiers
-from llmi_env.tools.code.worker import Job
 from tests.tools.sandbox.conftest import QUICK, Draw, drawer
 from tests.tools.sandbox.processes import descendants, zygote_of
 
