@@ -35,6 +35,8 @@ class CodeConfig:
     """What the code may print."""
     max_pixels: int = 4_000_000
     """Width times height of the picture."""
+    figures: Literal["last", "all"] = "last"
+    """Which of several open figures is the picture: the current one, or all of them, one below the other."""
     dpi: float = 100.0
     """Resolution at which figures are drawn, whatever the code asks for."""
     system_fonts: bool = False
@@ -51,9 +53,11 @@ class CodeConfig:
     def __post_init__(self) -> None:
         if self.sandbox not in SANDBOXES:
             raise ConfigError(f"unknown code sandbox {self.sandbox!r}{did_you_mean(str(self.sandbox), SANDBOXES)}")
+        if self.figures not in ("last", "all"):
+            raise ConfigError(f"code tool: figures is 'last' or 'all', not {self.figures!r}")
         for field in fields(self):
             value: Any = getattr(self, field.name)
-            if field.name in ("sandbox", "system_fonts", "docker_image"):
+            if field.name in ("sandbox", "system_fonts", "docker_image", "figures"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise ConfigError(f"code tool: {field.name} must be a positive number, got {value!r}")

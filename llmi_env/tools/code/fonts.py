@@ -9,4 +9,5 @@ def covering_fonts() -> dict[str, str | None]:
     """By script (Chinese, emoji ...), a font of this machine that has it, or `None`."""
     from matplotlib import font_manager
 
-    return covering(font_manager.fontManager.ttflist)
+    # Looked for anew: the list that matplotlib keeps may be older than the fonts.
+    return covering(font_manager.FontManager().ttflist)

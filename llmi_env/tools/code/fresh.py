@@ -51,7 +51,7 @@ class FreshProcess:
         config = self.config
         settings = {
             "seed": job.seed, "dpi": config.dpi, "max_pixels": config.max_pixels, "system_fonts": config.system_fonts,
-            "answer": "answer.bin", "length": len(job.source),
+            "figures": config.figures, "answer": "answer.bin", "length": len(job.source),
         }  # fmt: skip
         # Not `with`: what the code left may be undeletable, and that must not cost its picture.
         place = tempfile.mkdtemp(prefix="llmi-code-")

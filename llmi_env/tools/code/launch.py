@@ -148,6 +148,7 @@ def command(python: str, config: CodeConfig, *, folder: str, host_fd: int, own_r
         "text": int(config.text_kib * 1024),
         "max_pixels": config.max_pixels,
         "dpi": config.dpi,
+        "figures": config.figures,
         "system_fonts": config.system_fonts,
     }
     return [python, "-s", "-P", "-B", "-c", bootstrap(), json.dumps(settings)]

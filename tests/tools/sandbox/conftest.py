@@ -91,9 +91,17 @@ def draw(tools: Tools) -> Draw:
     return tools.get(CodeConfig(sandbox=QUICK, workers=1, timeout=30))
 
 
-@pytest.fixture(scope="session", params=AUTO)
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(
+            name, marks=[pytest.mark.xdist_group(f"code-{name}"), *([] if name == QUICK else [pytest.mark.slow])]
+        )
+        for name in AUTO
+    ],
+)
 def tier(request: pytest.FixtureRequest) -> str:
-    """Every tier that `auto` may take, one after the other."""
+    """Every tier that `auto` may take; all but the quick one are for the slow tests."""
     return str(request.param)
 
 

@@ -27,5 +27,7 @@ def switch_off(names: str) -> None:
     if "llmi: open doors" in launch._BOOTSTRAP:
         return
     parts = [_OFF[name] for name in names.split(",") if name in _OFF]
-    before = "\n".join(["# llmi: open doors", _IMPORTS, *parts, "zygote._what_is_still_open = lambda landlocked: ''", _LAST])
+    before = "\n".join(
+        ["# llmi: open doors", _IMPORTS, *parts, "zygote._what_is_still_open = lambda landlocked: ''", _LAST]
+    )
     launch._BOOTSTRAP = launch._BOOTSTRAP.replace(_LAST, before)

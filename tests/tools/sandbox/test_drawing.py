@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from llmi_env.errors import BadParams, CodeRaised, NothingFound
-from tests.tools.sandbox.conftest import Draw
+from llmi_env.errors import BadParams, CodeRaised, LimitExceeded, NothingFound
+from llmi_env.tools.code import CodeConfig
+from llmi_env.tools.code.fonts import covering_fonts
+from tests.tools.sandbox.benign import BENIGN
+from tests.tools.sandbox.conftest import QUICK, TIGHT, Draw, Tools
 
 # One process runs them all, so that the warm workers are started once.
 pytestmark = pytest.mark.xdist_group("code")
 
-BENIGN = {
-    "line": "plt.plot([1, 2, 3]); plt.title('Growth')",
-    "bar": "plt.bar(['a', 'b'], [3, 5]); plt.xticks(rotation=45); plt.ylabel('n')",
-    "subplots": "fig, axes = plt.subplots(2, 2)\nfor ax in axes.flat: ax.scatter(np.arange(5), np.random.rand(5))",
-    "object": "fig, ax = plt.subplots(figsize=(8, 4)); ax.hist(np.random.randn(500), bins=20)",
-    "pie": "plt.pie([1, 2, 3], labels=['x', 'y', 'z'], autopct='%1.0f%%')",
-    "heat map": "sns.heatmap(np.random.rand(6, 6), annot=True, cmap='viridis')",
-    "seaborn": "sns.set_theme(style='darkgrid'); sns.barplot(pd.DataFrame({'a': ['x', 'y'], 'b': [1, 2]}), x='a', y='b')",
-    "density": "sns.histplot(np.random.randn(100), kde=True)",
-    "pandas": "pd.DataFrame({'y': [1, 4, 9]}).plot(y='y')",
-    "dates": "d = pd.date_range('2024-01-01', periods=9); plt.plot(d, range(9)); plt.gcf().autofmt_xdate()",
-    "group": "pd.DataFrame({'k': ['a', 'b', 'a'], 'v': [1, 2, 3]}).groupby('k')['v'].sum().plot.bar()",
-    "3-D": "ax = plt.figure().add_subplot(projection='3d'); ax.plot([1, 2], [1, 2], [1, 2])",
-    "polar": "plt.polar(np.linspace(0, 6, 50), np.arange(50))",
-    "formula": "plt.text(.5, .5, r'$\\int_0^1 x^2$'); plt.axis('off')",
-    "style": "plt.style.use('ggplot'); plt.plot([1, 2])",
-    "imports": "import matplotlib.pyplot as p, math, datetime, collections, json, statistics\np.plot([math.pi, 1])",
-    "saved": "plt.plot([1, 2]); plt.savefig('chart.png'); plt.show()",
-    "saved elsewhere": "plt.plot([1, 2]); plt.savefig('/mnt/data/out.png', dpi=300)",
-    "saved in a folder": "plt.plot([1, 2]); plt.savefig('out/deep/x.pdf')\nopen('out/deep/x.pdf', 'rb').read()",
-    "saved and closed": "fig, ax = plt.subplots(); ax.plot([1, 2]); fig.savefig('x.png'); plt.close(fig)",
-    "own files": "pd.DataFrame({'a': [1, 2]}).to_csv('t.csv'); pd.read_csv('t.csv').plot(y='a')",
-    "left by exit": "plt.plot([1, 2]); import sys; sys.exit(0)",
-    "prints": "print('drawing'); plt.plot([1, 2]); print('done')",
-    "warns": "import warnings; warnings.warn('careful'); plt.plot([1, 2]); plt.title('猫')",
-    "main": "def main():\n    plt.plot([1, 2])\nif __name__ == '__main__':\n    main()",
-}
-
 
 @pytest.mark.parametrize("name", BENIGN)
-def test_ordinary_plotting_works(draw: Draw, name: str) -> None:
-    picture = draw(BENIGN[name])
+def test_ordinary_plotting_works_and_looks_the_same_in_every_tier(roomy: Draw, draw: Draw, name: str) -> None:
+    picture = roomy(BENIGN[name])
+    assert picture.png == draw(BENIGN[name]).png
     assert picture.image.mode == "RGB"
     assert 100 < picture.image.width < 1200
     assert len(picture.image.getcolors(1 << 20) or range(99)) > 2, "the picture is blank"
@@ -50,6 +26,35 @@ def test_ordinary_plotting_works(draw: Draw, name: str) -> None:
 def test_the_current_figure_is_taken(draw: Draw) -> None:
     code = "plt.figure(figsize=(3, 3)); plt.plot([1])\nplt.figure(figsize=(9, 3)); plt.plot([1])"
     assert draw(code).image.width > 2 * draw(code).image.height
+
+
+THREE = "for n in (2, 3, 4):\n    plt.figure(figsize=(n, 2)); plt.plot(range(n))\nplt.figure()"
+
+
+def test_all_figures_where_that_is_asked_for(draw: Draw, tools: Tools) -> None:
+    config = CodeConfig(sandbox=QUICK, workers=1, timeout=30, figures="all")
+    page = tools.get(config)(THREE)
+    assert page.image.height > 2 * draw(THREE.rsplit("\n", 1)[0]).image.height
+    assert page.provenance.chart == ""
+    assert tools.get(config)("plt.plot([1, 2])").png == draw("plt.plot([1, 2])").png
+
+
+def test_a_thousand_figures_end_in_a_picture_or_a_limit(draw: Draw, tools: Tools) -> None:
+    many = "for n in range(1000): plt.figure(figsize=(1, 1))\nplt.plot([1, 2])"
+    assert draw(many).image.width > 50
+    every = "for n in range(40): plt.figure(); plt.plot([1, 2])"
+    with pytest.raises(LimitExceeded) as caught:
+        tools.get(CodeConfig(sandbox=QUICK, workers=1, timeout=30, figures="all"))(every)
+    assert caught.value.limit == "pixels"
+
+
+def test_fonts_of_the_machine_draw_what_dejavu_lacks(draw: Draw, tools: Tools) -> None:
+    if not covering_fonts()["Chinese"]:
+        pytest.skip("no font with Chinese here; e.g. apt install fonts-wqy-microhei")
+    code = "plt.plot([1, 2]); plt.title('{}')"
+    own = tools.get(CodeConfig(sandbox=QUICK, workers=1, timeout=30, system_fonts=True))
+    assert own(code.format("图表")).png != own(code.format("漢字")).png  # not two rows of boxes
+    assert own(code.format("Chart")).png == draw(code.format("Chart")).png
 
 
 def test_provenance_names_sandbox_and_seed(draw: Draw) -> None:
@@ -68,10 +73,11 @@ for i, word in enumerate({'red', 'green', 'blue', 'black'}):
 """
 
 
-def test_same_code_and_seed_give_the_same_bytes_on_any_worker(draw: Draw, tight: Draw) -> None:
+def test_same_code_and_seed_give_the_same_bytes_on_any_worker(draw: Draw, roomy: Draw, tools: Tools) -> None:
     first = draw(RANDOM, seed=5)
     assert draw(RANDOM, seed=5).png == first.png
-    assert tight(RANDOM, seed=5).png == first.png
+    assert roomy(RANDOM, seed=5).png == first.png
+    assert tools.get(CodeConfig(sandbox=QUICK, **TIGHT))(RANDOM, seed=5).png == first.png  # type: ignore[arg-type]
     assert draw(RANDOM, seed=6).png != first.png
 
 
@@ -121,7 +127,7 @@ def test_code_that_draws_nothing_is_empty(draw: Draw, code: str) -> None:
         draw(code)
 
 
-@pytest.mark.parametrize("code", [None, 5, "plt.plot([1]) # \ud800", "x" * 200_000])
+@pytest.mark.parametrize("code", [None, 5, b"plt.plot([1])", "plt.plot([1]) # \ud800", "x" * 200_000, "#" * 10_000_000])
 def test_params_that_are_no_source_are_refused_before_any_worker(draw: Draw, code: object) -> None:
     with pytest.raises(BadParams):
         draw(code)

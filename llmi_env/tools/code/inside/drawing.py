@@ -139,7 +139,7 @@ def _seed(seed: int) -> None:
     bit_generator.randbits = random.Random(f"unseeded {seed}").getrandbits  # type: ignore[attr-defined]
 
 
-def answer_to(source: bytes, *, seed: int, dpi: float, max_pixels: int) -> bytes:
+def answer_to(source: bytes, *, seed: int, dpi: float, max_pixels: int, figures: str = "last") -> bytes:
     """Run `source` and encode what came of it: a PNG, or why there is none."""
     import matplotlib.pyplot as plt
     import numpy as np
@@ -161,7 +161,7 @@ def answer_to(source: bytes, *, seed: int, dpi: float, max_pixels: int) -> bytes
         except SystemExit as stop:
             if stop.code not in (None, 0):
                 raise
-        png, chart = _picture(plt, dpi, max_pixels)
+        png, chart = _picture(plt, dpi, max_pixels, figures)
         return _encode({"status": "ok", "chart": chart}, png)
     except NoFigure as error:
         return _encode({"status": "empty", "error": str(error)})
@@ -174,12 +174,19 @@ def answer_to(source: bytes, *, seed: int, dpi: float, max_pixels: int) -> bytes
         return _encode({"status": "disk" if full else "raised", "error": _message(error, source)})
 
 
-def _picture(plt: Any, dpi: float, max_pixels: int) -> tuple[bytes, dict[str, Any] | None]:
-    figure = plt.gcf() if plt.get_fignums() else _last_saved[0] if _last_saved else None
+def _picture(plt: Any, dpi: float, max_pixels: int, figures: str) -> tuple[bytes, dict[str, Any] | None]:
+    numbers = plt.get_fignums()
+    if figures == "all" and len(numbers) > 1:
+        return _stacked([plt.figure(number) for number in numbers], dpi, max_pixels), None
+    figure = plt.gcf() if numbers else _last_saved[0] if _last_saved else None
     if figure is None:
         raise NoFigure("the code drew no figure; draw one with plt, sns or df.plot")
     if not _has_content(figure):
         raise NoFigure("the code made a figure but drew nothing on it")
+    return _drawn(figure, dpi, max_pixels)
+
+
+def _drawn(figure: Any, dpi: float, max_pixels: float) -> tuple[bytes, dict[str, Any] | None]:
     width, height = figure.get_size_inches() * dpi
     if not width * height <= max_pixels:
         raise FigureTooLarge(
@@ -193,6 +200,31 @@ def _picture(plt: Any, dpi: float, max_pixels: int) -> tuple[bytes, dict[str, An
     png = buffer.getvalue()
     inches = (int.from_bytes(png[16:20], "big") / dpi, int.from_bytes(png[20:24], "big") / dpi)
     return png, read_figure(figure, boxes[0], inches) if boxes else None
+
+
+def _stacked(figures: list[Any], dpi: float, max_pixels: int) -> bytes:
+    """All figures that have something on them, one below the other."""
+    from PIL import Image
+
+    pictures: list[Any] = []
+    for figure in figures:
+        if _has_content(figure):
+            pictures.append(Image.open(io.BytesIO(_drawn(figure, dpi, max_pixels)[0])).convert("RGB"))
+            area = max(picture.width for picture in pictures) * sum(picture.height for picture in pictures)
+            if area > max_pixels:
+                raise FigureTooLarge(f"{len(figures)} figures have more than {max_pixels} pixels together; draw fewer")
+    if not pictures:
+        raise NoFigure("the code made figures but drew nothing on them")
+    page = Image.new(
+        "RGB", (max(picture.width for picture in pictures), sum(picture.height for picture in pictures)), "white"
+    )
+    top = 0
+    for picture in pictures:
+        page.paste(picture, (0, top))
+        top += picture.height
+    buffer = io.BytesIO()
+    page.save(buffer, format="png")
+    return buffer.getvalue()
 
 
 def _has_content(figure: Any) -> bool:

@@ -16,7 +16,13 @@ def main(arguments: list[str]) -> int:
     target = os.path.abspath(settings["answer"])
     os.environ["MPLCONFIGDIR"] = os.getcwd()
     drawing.warm_up(settings["system_fonts"], rehearse=False)
-    answer = drawing.answer_to(source, seed=settings["seed"], dpi=settings["dpi"], max_pixels=settings["max_pixels"])
+    answer = drawing.answer_to(
+        source,
+        seed=settings["seed"],
+        dpi=settings["dpi"],
+        max_pixels=settings["max_pixels"],
+        figures=settings["figures"],
+    )
     with open(target, "wb") as file:
         file.write(answer)
     return 0

@@ -61,6 +61,7 @@ class Settings:
     text: int
     max_pixels: int
     dpi: float
+    figures: str
     system_fonts: bool
 
 
@@ -197,7 +198,10 @@ class Zygote:
         os.chdir(folder)
         confine(self.settings, folder, seconds, self.address_space, self.landlocked)
         write_all(answer, _CONFINED)
-        result = drawing.answer_to(source, seed=seed, dpi=self.settings.dpi, max_pixels=self.settings.max_pixels)
+        settings = self.settings
+        result = drawing.answer_to(
+            source, seed=seed, dpi=settings.dpi, max_pixels=settings.max_pixels, figures=settings.figures
+        )
         write_all(answer, result)
 
 
