@@ -58,7 +58,7 @@ class FreshProcess:
         try:
             started = time.monotonic()
             with open(os.path.join(place, "text.txt"), "wb") as text:
-                self._process = subprocess.Popen(
+                process = self._process = subprocess.Popen(
                     [sys.executable, "-s", "-P", "-B", "-c", bootstrap("fresh"), json.dumps(settings)],
                     stdin=subprocess.PIPE,
                     stdout=text,
@@ -66,12 +66,12 @@ class FreshProcess:
                     cwd=place,
                     env=environment(place) | {k: os.environ[k] for k in ("SYSTEMROOT",) if k in os.environ},
                 )
-            pipe = self._process.stdin
+            pipe = process.stdin
             if pipe is not None:
                 with contextlib.suppress(OSError), pipe:
                     pipe.write(program() + job.source)
-            reason = self._until_the_end(self._process, Path(place), job, started)
-            code = self._process.returncode
+            reason = self._until_the_end(process, Path(place), job, started)
+            code = process.returncode
             end = {
                 "reason": reason, "signal": -code if reason == "exited" and code < 0 else 0, "confined": True,
                 "wall_ms": round(1000 * (time.monotonic() - started), 1),

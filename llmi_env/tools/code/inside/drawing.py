@@ -74,7 +74,7 @@ def warm_up(system_fonts: bool, rehearse: bool = True) -> dict[str, str]:
     matplotlib.rcParams.update(STYLE)
     if system_fonts:  # DejaVu first, so that what it has looks the same everywhere
         others = [name for name in covering(font_manager.fontManager.ttflist).values() if name is not None]
-        matplotlib.rcParams["font.sans-serif"] = list(dict.fromkeys(["DejaVu Sans", *others]))
+        matplotlib.rcParams["font.family"] = list(dict.fromkeys(["DejaVu Sans", *others]))
     _last_saved.clear()
     gc.collect()
     gc.freeze()
