@@ -3,22 +3,13 @@
 The policy's code becomes a program here and nowhere else. It runs in a child that a warm worker forks for this one chart: `plt`,
 `pd`, `sns` and `np` in scope, random numbers fixed by the call's seed, the figure taken as PNG without any `savefig`.
 
-What is claimed, each with a test in `tests/tools/sandbox/`:
+What stands around it is a *tier* (`tiers.py`): a container (`container.py`), namespaces (`namespace.py`), Landlock and seccomp alone, or with a
+warning nothing (`fresh.py`). `docs/code-tool.md` says what each claims, by which test, and what is not claimed. In short: the code opens
+nothing but libraries and an empty folder of its own, reaches no network and no other process, is bounded in time, memory, disk, output and
+pixels, and leaves nothing behind; what it answers is checked as if it were an attack (`answers.py`).
 
-| claim | by |
-|---|---|
-| opens no file but libraries and its own empty folder; sees nothing of other calls | Landlock, a folder a call, fork |
-| no network, no new process, thread or program, no signal to others | seccomp allowlist |
-| bounded time, memory, disk, output, pixels | deadline, rlimits, quota, caps |
-| no environment, no inherited descriptor, no capability, also when started as root | worker start-up, child set-up |
-| nothing stays: no process, file or state | fork, kill and reap, emptied folder |
-| a forged answer cannot harm the host | caps and checks in `answers.py` |
-
-What is *not* claimed: that a guessed path's existence, size and times stay secret (`stat` is not covered by Landlock), that a flaw of
-the kernel cannot be used, or that the picture is what the code computed. What is read off the figure for judges (`reading.py`) is taken
-in the code's own process: it holds against programs that draw something else than they say, not against ones that attack the reader.
-
-Where the kernel has no Landlock or seccomp, or the CPU has no table, calls fail with `ToolUnavailable`, which names the cause.
+`launch.py` starts a worker by sending it its program (`inside/`), `worker.py` speaks with it, `pool.py` keeps several and replaces the dead.
+A tier that does not work here makes calls fail with `ToolUnavailable`, which names the cause; nothing weaker is taken in its place.
 """
 
 from __future__ import annotations
