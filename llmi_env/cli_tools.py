@@ -1,7 +1,6 @@
 """The commands about tools; `llmi_env.cli` puts them into the `llmi` command."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,7 +101,9 @@ def tools_code(
 
 @tools_app.command("build-image")
 def build_image(
-    name: Annotated[str | None, typer.Option(help="Name of the image [default: that of the configuration].")] = None,
+    name: Annotated[
+        str, typer.Argument(help="Name of the image, as in services.tools.code.docker_image.")
+    ] = "llmi-code",
 ) -> None:
     """Make the image of the code tool's sandbox `docker` from the Python that runs here, and give it to the engine.
 
@@ -112,8 +113,7 @@ def build_image(
     from llmi_env.tools.code.image import build_image as build
     from llmi_env.tools.code.tiers import examine
 
-    config = CodeConfig(sandbox="docker", workers=1)
-    config = config if name is None else replace(config, docker_image=name)
+    config = CodeConfig(sandbox="docker", workers=1, docker_image=name)
     console.print(f"{config.docker_image}: {build(config.docker_image, console.print)}")
     found = examine("docker", config)
     if found.cause:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -32,6 +33,9 @@ from llmi_env.tools.code.worker import Job
 __all__ = ["CodeConfig", "CodeTool"]
 
 MAX_SOURCE_BYTES = 100_000
+
+_MAKING = threading.Lock()
+os.register_at_fork(after_in_child=_MAKING._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class CodeTool:
@@ -70,10 +74,11 @@ class CodeTool:
         try:
             answer = await asyncio.wrap_future(self.pool.submit(job))
         except asyncio.CancelledError:
-            job.cancel()
+            job.cancelled.set()
+            # Telling the worker may have to wait for it, which the event loop must not.
+            threading.Thread(target=job.cancel, name="llmi-code-cancel", daemon=True).start()
             raise
-        image = picture_of(answer, self.config)
-        reading = reading_of(answer)
+        image, reading = await asyncio.to_thread(lambda: (picture_of(answer, self.config), reading_of(answer)))
         chart = reading.to_json() if reading else ""
         provenance = Provenance(answer.tier, seed=context.seed, chart=chart)
         return Picture(image, provenance, time.monotonic() - started)
@@ -81,12 +86,13 @@ class CodeTool:
     @property
     def pool(self) -> WorkerPool:
         """The workers of this process; made when first asked for."""
-        if self._pool is not None and self._pool.pid != os.getpid():
-            self._pool.abandon()
-            self._pool = None
-        if self._pool is None:
-            self._pool = WorkerPool(self.config)
-        return self._pool
+        with _MAKING:
+            if self._pool is not None and self._pool.pid != os.getpid():
+                self._pool.abandon()
+                self._pool = None
+            if self._pool is None:
+                self._pool = WorkerPool(self.config)
+            return self._pool
 
     async def warm(self) -> None:
         """Start a worker: its imports take seconds, which no call should be charged for."""

@@ -25,6 +25,10 @@ from llmi_env.tools.code.inside.frames import ANSWER_HEADER, MAX_HEAD
 from llmi_env.tools.code.worker import Answer
 
 MAX_MESSAGE = 400
+MAX_SAID = 2000
+"""Of a child's message so much is looked at."""
+MAX_CHUNKS = 4096
+"""A PNG of a chart has a few dozen."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS}
 
@@ -41,7 +45,9 @@ def picture_of(answer: Answer, config: CodeConfig) -> Image.Image:
     if status == "memory":
         raise LimitExceeded(f"the code needs more than {config.memory_mib:g} MiB of memory: {message}", "memory")
     if status == "disk":
-        raise LimitExceeded(f"the code wrote more than {config.file_mib:g} MiB into one file: {message}", "disk")
+        raise LimitExceeded(
+            f"the code wrote more than {config.file_mib:g} MiB into one file, or filled its folder: {message}", "disk"
+        )
     if status == "pixels":
         raise LimitExceeded(message, "pixels")
     raise CodeRaised(message or "the code failed")
@@ -104,7 +110,7 @@ def _decode(png: bytes, config: CodeConfig) -> Image.Image:
     if width * height > config.max_pixels:
         raise LimitExceeded(f"the picture has {width} x {height} pixels, more than {config.max_pixels}", "pixels")
     try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(_bare(png)), formats=["PNG"]) as image:
             if image.size != (width, height):
                 raise CodeRaised("what the code left is not a valid PNG picture")
             image.load()
@@ -114,6 +120,20 @@ def _decode(png: bytes, config: CodeConfig) -> Image.Image:
     except Exception as error:
         # Hostile bytes make a decoder raise nearly anything, and it is the code's doing whatever it is.
         raise CodeRaised("what the code left is not a valid PNG picture") from error
+
+
+def _bare(png: bytes) -> bytes:
+    """The same picture without chunks that are not needed to see it: profiles and texts are unpacked by decoders, and may be bombs."""
+    kept, place = [_PNG_SIGNATURE], len(_PNG_SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        length = int.from_bytes(png[place : place + 4], "big")
+        end = place + 12 + length
+        if png[place + 4 : place + 8] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(png[place:end])
+        if end >= len(png) or png[place + 4 : place + 8] == b"IEND":
+            return b"".join(kept)
+        place = end
+    raise CodeRaised(f"what the code left is a PNG of more than {MAX_CHUNKS} parts")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -127,6 +147,7 @@ def _clean(message: object) -> str:
     """One line of at most `MAX_MESSAGE` characters, without folders of this machine."""
     if not isinstance(message, str):
         return ""
+    message = message[:MAX_SAID]
     for folder in _HOST_FOLDERS:
         message = message.replace(folder, "")
     message = re.sub(r"/[^\s'\"]*llmi-code-[^/\s'\"]*(/chart-\d+)?/?|/chart/worker/chart-\d+/?", "", message)

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 from llmi_env.errors import ConfigError, did_you_mean
 
 MIB = 1024 * 1024
+_MOST = 1e9
+_WHOLE = ("workers", "max_pixels", "recycle_after")
 Sandbox = Literal["auto", "docker", "namespace", "landlock", "unsafe"]
 SANDBOXES: tuple[str, ...] = get_args(Sandbox)
 
@@ -59,5 +61,7 @@ class CodeConfig:
             value: Any = getattr(self, field.name)
             if field.name in ("sandbox", "system_fonts", "docker_image", "figures"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ConfigError(f"code tool: {field.name} must be a positive number, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MOST:
+                raise ConfigError(f"code tool: {field.name} must be a positive number below {_MOST:g}, got {value!r}")
+            if field.name in _WHOLE and value != int(value):
+                raise ConfigError(f"code tool: {field.name} must be a whole number, got {value!r}")

@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.errors import MissingExtra, ToolUnavailable, require
@@ -101,6 +102,7 @@ class ContainerProcess:
             self._container.start()
         except docker.errors.ImageNotFound as error:
             self._drop()
+            self._let_go()
             raise ToolUnavailable(
                 f"the engine has no image {config.docker_image!r}: make it with `llmi tools build-image`"
             ) from error
@@ -112,6 +114,7 @@ class ContainerProcess:
         self.input = self._socket.fileno()
         self.output, self._sink = os.pipe()
         self.pid = self._find_pid()
+        _forget_in_forks(self)
         self._pump = threading.Thread(target=self._relay, name="llmi-code-container", daemon=True)
         self._pump.start()
         send_program(self)
@@ -131,16 +134,19 @@ class ContainerProcess:
         self._hang_up()
         self._pump.join(2.0)
         self._drop()
+        self.input = -1
         if self.output >= 0:
             os.close(self.output)
             self.output = -1
-        self._client.close()
+        self._let_go()
 
     def abandon(self) -> None:
         """See `Process`."""
-        for fd in (self.input, self.output, self._sink):
-            with contextlib.suppress(OSError):
+        for fd in (self.output, self._sink):
+            if fd >= 0:
                 os.close(fd)
+        self.input = self.output = self._sink = -1
+        self._let_go()
 
     def last_words(self) -> str:
         """See `Process`."""
@@ -163,7 +169,9 @@ class ContainerProcess:
         except OSError:
             return
         finally:
-            os.close(self._sink)
+            sink, self._sink = self._sink, -1
+            if sink >= 0:
+                os.close(sink)
 
     def _exactly(self, count: int) -> bytes:
         data = bytearray()
@@ -185,9 +193,28 @@ class ContainerProcess:
         except Exception:
             return 0
 
+    def _let_go(self) -> None:
+        """Close the connections to the engine."""
+        for connection in (getattr(self, "_attached", None), getattr(self, "_socket", None), self._client):
+            with contextlib.suppress(Exception):
+                if connection is not None:
+                    connection.close()
+
     def _drop(self) -> None:
         """Remove the container; one that is gone is gone."""
         container, self._container = self._container, None
         if container is not None:
             with contextlib.suppress(Exception):
                 container.remove(force=True)
+
+
+def _forget_in_forks(process: ContainerProcess) -> None:
+    """A fork of the host that kept the connection open would keep the container when the host has ended."""
+    here = weakref.ref(process)
+
+    def forget() -> None:
+        found = here()
+        if found is not None:
+            found.abandon()
+
+    os.register_at_fork(after_in_child=forget)

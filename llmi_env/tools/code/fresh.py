@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,7 @@ class FreshProcess:
                     stdout=text,
                     stderr=subprocess.STDOUT,
                     cwd=place,
+                    start_new_session=True,  # so that what it started ends with it
                     env=environment(place) | {k: os.environ[k] for k in ("SYSTEMROOT",) if k in os.environ},
                 )
             pipe = process.stdin
@@ -107,8 +109,12 @@ class FreshProcess:
     def kill(self) -> None:
         """End the process at once."""
         process = self._process
-        if process is not None and process.poll() is None:
-            process.kill()
+        if process is not None:
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            elif process.poll() is None:
+                process.kill()
             process.wait()
         self._process = None
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from llmi_env.errors import ToolUnavailable
+from llmi_env.errors import ConfigError, ToolUnavailable, require
 from llmi_env.tools.code.container import LABEL, connect
 
 PACKAGES = ("matplotlib", "numpy", "pandas", "seaborn")
@@ -37,6 +37,7 @@ _LEFT_OUT = frozenset(
         "include",
     }
 )
+_NAME = re.compile(r"(?:[a-z0-9][a-z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?")
 _LOADED_LATE = ("libgcc_s.so.1",)  # by the C library itself, when a thread ends
 
 Say = Callable[[str], None]
@@ -59,13 +60,17 @@ def build_image(name: str, say: Say = lambda line: None) -> str:
         raise ToolUnavailable(
             f"an image for Linux cannot be made of a Python for {sys.platform}: docker build -t {name} -f deploy/code-tool/Dockerfile ."
         )
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is no name of an image: small letters, digits, and between them . _ - / : as in 'llmi-code:1'"
+        )
     client = connect()
+    repository, tag = require("docker.utils", "the sandbox `docker`", "sandbox").parse_repository_tag(name)
     with tempfile.TemporaryFile() as file:
         say("collecting Python, " + ", ".join(PACKAGES))
         write_root(file)
         say(f"importing {file.tell() / 2**20:.0f} MiB")
         file.seek(0)
-        repository, _, tag = name.partition(":")
         changes = [f'LABEL {LABEL}="image"', f"ENV PATH={os.path.dirname(_python())}:/usr/bin:/bin"]
         try:
             client.api.import_image_from_file(file, repository=repository, tag=tag or "latest", changes=changes)
@@ -100,13 +105,18 @@ def _python() -> str:
     return os.path.realpath(sys.executable)
 
 
+def _ask(question: str) -> str:
+    """What the interpreter beneath the virtual environment prints."""
+    return subprocess.run([_python(), "-c", question], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _files() -> Iterator[tuple[Path, str]]:
     """Files of the interpreter and of the packages, and where they go."""
     yield Path(_python()), _python()
     library = Path(sysconfig.get_path("stdlib"))
     for path in _walk(library):
         yield path, str(path)
-    packages = library / "site-packages"
+    packages = Path(_ask("import sysconfig; print(sysconfig.get_path('purelib'))"))
     for name in sorted(closure(PACKAGES)):
         distribution = metadata.distribution(name)
         for file in distribution.files or ():

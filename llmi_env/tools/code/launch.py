@@ -205,6 +205,7 @@ class LocalProcess:
         return self._stderr.read(16_384).decode("utf-8", "replace")
 
     def _close_pipes(self) -> None:
+        self.input = self.output = -1
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -224,26 +225,29 @@ def start_local(config: CodeConfig, place: str, wrapper: Sequence[str] = (), ins
     """
     home = inside or os.path.realpath(place)
     stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
-    host = os.pidfd_open(os.getpid())
     try:
-        arguments = command(sys.executable, config, folder=home, host_fd=host, own_root=inside is not None)
-        process = subprocess.Popen(
-            [*wrapper, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=environment(home),
-            cwd=home if inside is None else "/",
-            pass_fds=(host,),
-            start_new_session=True,
-            bufsize=0,
-        )
-    except OSError as error:
+        if sys.platform != "linux":
+            raise OSError(f"it needs Linux, not {sys.platform}; `docker` may do, or `unsafe`")
+        host = os.pidfd_open(os.getpid())
+        try:
+            arguments = command(sys.executable, config, folder=home, host_fd=host, own_root=inside is not None)
+            process = subprocess.Popen(
+                [*wrapper, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environment(home),
+                cwd=home if inside is None else "/",
+                pass_fds=(host,),
+                start_new_session=True,
+                bufsize=0,
+            )
+        finally:
+            os.close(host)
+    except Exception as error:
         stderr.close()
         _forget(place)
         raise ToolUnavailable(f"the code worker could not be started: {error}") from error
-    finally:
-        os.close(host)
     started = LocalProcess(place, process, stderr)
     send_program(started)
     return started

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmi_env.errors import ToolUnavailable
 from llmi_env.tools.code.config import MIB, CodeConfig
-from llmi_env.tools.code.inside.zygote import SYSTEM_PATHS, interpreter_paths
+from llmi_env.tools.code.inside.paths import SYSTEM_PATHS, interpreter_paths
 from llmi_env.tools.code.launch import LocalProcess, start_local
 
 FOLDER = "/chart"
@@ -69,7 +69,17 @@ def wrapper(bubblewrap: str, config: CodeConfig) -> list[str]:
     for path in dict.fromkeys([*interpreter_paths(), *SYSTEM_PATHS, os.path.join(sys.prefix, "pyvenv.cfg")]):
         if not path.startswith("/dev/"):
             arguments += ["--ro-bind-try", path, path]
-    return [*arguments, "--ro-bind", os.path.realpath(sys.executable), sys.executable, "--remount-ro", "/", "--"]
+    return [
+        *arguments,
+        "--ro-bind",
+        os.path.realpath(sys.executable),
+        sys.executable,
+        "--remount-ro",
+        "/dev",
+        "--remount-ro",
+        "/",
+        "--",
+    ]
 
 
 def advice() -> str:

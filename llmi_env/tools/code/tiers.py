@@ -83,7 +83,10 @@ def start(tier: str, config: CodeConfig) -> Runner:
         ToolUnavailable: the tier does not work here; the message says why.
     """
     try:
-        return STARTERS[tier](config)
+        try:
+            return STARTERS[tier](config)
+        except (OSError, AttributeError, ValueError) as error:  # a system that lacks what the tier takes for granted
+            raise ToolUnavailable(f"{type(error).__name__}: {error}") from error
     except ToolUnavailable as error:
         raise ToolUnavailable(
             f"the code tool's sandbox {tier!r} is not available here: {error}. Nothing weaker is taken in its place; "

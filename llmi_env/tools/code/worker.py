@@ -13,12 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llmi_env.errors import ToolUnavailable
-from llmi_env.tools.code.config import CodeConfig
-from llmi_env.tools.code.inside.frames import BUSY_FACTOR, FrameError, Kind, read_frame, write_frame
+from llmi_env.tools.code.config import MIB, CodeConfig
+from llmi_env.tools.code.inside.frames import (
+    ANSWER_HEADER,
+    BUSY_FACTOR,
+    MAX_HEAD,
+    FrameError,
+    Kind,
+    read_frame,
+    write_frame,
+)
 from llmi_env.tools.code.launch import Process, said
 
 logger = logging.getLogger(__name__)
 
+_LISTENING = 0.5
+"""Seconds within which a worker must take a frame of a few bytes."""
 _GRACE = 5.0
 """Seconds beyond a chart's own deadline within which the worker itself must have answered."""
 
@@ -127,6 +137,8 @@ class Worker:
         self.config, self.tier = config, tier
         self.calls = 0
         self._process = process
+        self._most_answer = int(config.output_mib * MIB) + ANSWER_HEADER.size + MAX_HEAD
+        self._most_text = int(config.text_kib * 1024)
         self._write_lock = threading.Lock()
         try:
             frame = read_frame(process.output, time.monotonic() + config.start_timeout)
@@ -160,9 +172,8 @@ class Worker:
         answer, text = bytearray(), bytearray()
         try:
             with self._write_lock:
-                write_frame(
-                    self._process.input, Kind.JOB, {"timeout": self.config.timeout, "seed": job.seed}, job.source
-                )
+                head = {"timeout": self.config.timeout, "seed": job.seed}
+                write_frame(self._process.input, Kind.JOB, head, job.source, deadline)
             if job.cancelled.is_set():
                 # Cancelled before the worker had the job: that word was lost on it.
                 self.interrupt()
@@ -173,16 +184,24 @@ class Worker:
                 if frame.kind not in (Kind.ANSWER, Kind.TEXT):
                     raise FrameError(f"a {frame.kind.name} frame came in the middle of a job")
                 (answer if frame.kind is Kind.ANSWER else text).extend(frame.payload)
+                if len(answer) > self._most_answer or len(text) > self._most_text:
+                    raise FrameError("the worker passed on more than it may")
         except (EOFError, TimeoutError, FrameError, OSError, ValueError) as error:
             raise WorkerDied(f"{error}{self._last_words()}") from error
 
     def interrupt(self) -> None:
-        """Ask the worker to end the job in flight."""
+        """Ask the worker to end the job in flight; one that does not listen is killed. May wait for a second."""
+        if not self._write_lock.acquire(timeout=_LISTENING):
+            self.kill()
+            return
         try:
-            with self._write_lock:
-                write_frame(self._process.input, Kind.CANCEL, {})
+            write_frame(self._process.input, Kind.CANCEL, {}, deadline=time.monotonic() + _LISTENING)
+        except TimeoutError:
+            self.kill()
         except (OSError, ValueError):
             logger.debug("code worker %s is already gone", self.pid)
+        finally:
+            self._write_lock.release()
 
     def _last_words(self) -> str:
         self.kill()
@@ -196,7 +215,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process and remove its folder; may be called twice."""
-        self._process.close()
+        with self._write_lock:  # nobody writes to a descriptor that is somebody else's by then
+            self._process.close()
 
     def abandon(self) -> None:
         """Let go of a worker that belongs to the parent of this forked process."""

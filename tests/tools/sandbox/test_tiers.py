@@ -20,7 +20,7 @@ from llmi_env import doctor
 from llmi_env.cli import app
 from llmi_env.errors import CodeRaised, ConfigError, LimitExceeded, LLMIError, MissingExtra, ToolUnavailable
 from llmi_env.tools.code import CodeConfig, CodeTool, container, namespace, tiers
-from llmi_env.tools.code.image import PACKAGES, closure
+from llmi_env.tools.code.image import PACKAGES, build_image, closure
 from llmi_env.tools.code.tiers import AUTO, Finding
 from tests.tools.sandbox.conftest import Draw, drawer
 from tests.tools.sandbox.processes import zygote_of
@@ -160,7 +160,7 @@ def test_what_keeps_user_namespaces_away_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_unsafe_draws_the_same_with_a_warning_and_keeps_limits(
-    draw: Draw, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    draw: Draw, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LLMI_SECRET", "sk-canary")
     tool = CodeTool(workers=1, sandbox="unsafe", timeout=4, start_timeout=8, text_kib=8)
@@ -178,6 +178,14 @@ def test_unsafe_draws_the_same_with_a_warning_and_keeps_limits(
             with pytest.raises(LimitExceeded) as caught:
                 mine(code)
             assert caught.value.limit == limit
+        pids = tmp_path / "pid"
+        with pytest.raises(LimitExceeded):
+            mine(
+                f"import subprocess; open({str(pids)!r}, 'w').write(str(subprocess.Popen(['sleep', '60']).pid))\nwhile True: pass"
+            )
+        assert (
+            not Path(f"/proc/{pids.read_text()}").exists() or "Z" in Path(f"/proc/{pids.read_text()}/stat").read_text()
+        )
         with pytest.raises(CodeRaised, match="ended its process"):
             mine("import os; os._exit(0)")
     finally:
@@ -265,3 +273,9 @@ def test_an_image_needs_what_the_plotting_packages_need() -> None:
     assert set(PACKAGES) <= found
     assert {"pillow", "python-dateutil", "contourpy"} <= found
     assert not {"torch", "pytest", "docker"} & found
+
+
+@pytest.mark.parametrize("name", ["", "UPPER", "a b", "-x", "name:"])
+def test_a_name_that_no_image_can_have_is_refused_at_once(name: str) -> None:
+    with pytest.raises(ConfigError, match="no name of an image"):
+        build_image(name)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from llmi_env.errors import ConfigError, LimitExceeded, ToolUnavailable, classify, fault_of
+from llmi_env.errors import CodeRaised, ConfigError, LimitExceeded, ToolUnavailable, classify, fault_of
 from llmi_env.tools.base import Tool, ToolContext
 from llmi_env.tools.code import CodeConfig, CodeTool, launch, tiers
-from tests.tools.sandbox.conftest import QUICK, Draw, drawer
+from tests.tools.sandbox.conftest import QUICK, Draw, Tools, drawer
 from tests.tools.sandbox.processes import descendants, zygote_of
 
 # One process runs them all, so that the warm workers are started once.
@@ -278,8 +278,140 @@ def test_it_works_for_an_ordinary_user(draw: Draw, sandbox: None, monkeypatch: p
         asyncio.run(tool.aclose())
 
 
+_STATE = """
+import os
+def attempt(action):
+    try: action()
+    except OSError: return '-'
+    return 'x'
+places = ('..', '../..', '/', '/dev', '/dev/shm', '/tmp', '/chart', '/chart/worker')
+raise ValueError('<<' + ''.join(attempt(lambda: open(f'{place}/left', 'w')) for place in places) + ' '.join(os.listdir('.')) + '>>')
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("walled", ["namespace", "docker"])
+def test_without_landlock_the_outer_wall_keeps_calls_apart(
+    walled: str, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.get(CodeConfig(sandbox=walled, workers=1, timeout=30))  # type: ignore[arg-type]
+    monkeypatch.setattr(launch, "_BOOTSTRAP", _DENY_LANDLOCK.format(errno=95) + "\n" + launch._BOOTSTRAP)
+    tool = CodeTool(workers=1, sandbox=walled)
+    mine = drawer(tool)
+    try:
+        assert tool.check()["landlock_abi"] == 0
+        for _ in range(2):
+            with pytest.raises(CodeRaised, match=r"<<-{8}>>"):
+                mine(_STATE)
+        mine(f"open('mine', 'w').write('x'); {PLOT}")
+        assert mine(PLOT).image.width > 100
+    finally:
+        asyncio.run(tool.aclose())
+
+
+def test_a_host_with_thousands_of_descriptors_passes_none_on(sandbox: None) -> None:
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(300)]
+    tool = CodeTool(workers=1, sandbox=QUICK)
+    try:
+        with pytest.raises(CodeRaised, match=r"<<\[0, 1, 2, 3\]>>"):
+            drawer(tool)(
+                "import os\ndef there(fd):\n    try: os.fstat(fd); return True\n    except OSError: return False\n"
+                "raise ValueError(f'<<{[fd for fd in range(1000) if there(fd)]}>>')"
+            )
+    finally:
+        asyncio.run(tool.aclose())
+        for fd in held:
+            os.close(fd)
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_listen_is_killed_and_the_event_loop_goes_on(sandbox: None) -> None:
+    tool = CodeTool(workers=1, sandbox=QUICK, timeout=1)
+    tool.check()
+    os.kill(tool.pool.workers[0].pid, signal.SIGSTOP)
+
+    async def scenario() -> float:
+        call = asyncio.create_task(tool({"code": "#" * 95_000}, ToolContext(seed=0)))
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return time.monotonic() - began
+
+    try:
+        assert asyncio.run(scenario()) < 0.5
+        assert drawer(tool)(PLOT).image.width > 100
+    finally:
+        asyncio.run(tool.aclose())
+
+
+@pytest.mark.slow
+def test_a_fork_of_the_host_keeps_no_container(in_docker: Draw) -> None:
+    script = textwrap.dedent("""
+        import os, time
+        from llmi_env.tools.code.config import CodeConfig
+        from llmi_env.tools.code.tiers import start
+        worker = start("docker", CodeConfig())
+        bystander = os.fork()
+        if bystander == 0:
+            time.sleep(60)
+            os._exit(0)
+        print(worker.pid, bystander, flush=True)
+        time.sleep(60)
+    """)
+    host = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    pid, bystander = map(int, host.stdout.readline().split())
+    try:
+        assert not gone(pid)
+        host.kill()
+        host.wait()
+        assert wait_until(lambda: gone(pid))
+        assert not gone(bystander)
+    finally:
+        os.kill(bystander, signal.SIGKILL)
+        host.stdout.close()
+
+
+def test_threads_that_come_at_once_share_one_pool(sandbox: None) -> None:
+    tool = CodeTool(workers=1, sandbox=QUICK)
+    with ThreadPoolExecutor(8) as threads:
+        pools = set(threads.map(lambda _: tool.pool, range(8)))
+    assert len(pools) == 1
+    asyncio.run(tool.aclose())
+
+
+@pytest.mark.parametrize("missing", ["resource", "pidfd"])
+def test_where_a_system_lacks_what_a_tier_needs_it_says_so(missing: str) -> None:
+    script = textwrap.dedent("""
+        import sys, os
+        if sys.argv[1] == "resource":
+            sys.modules["resource"] = None
+        else:
+            del os.pidfd_open
+        from llmi_env.tools.code import CodeConfig, tiers
+        if sys.argv[1] == "pidfd":
+            found = tiers.examine("landlock", CodeConfig())
+            assert "pidfd_open" in found.cause, found
+        print("fine")
+    """)
+    run = subprocess.run([sys.executable, "-c", script, missing], capture_output=True, text=True)
+    assert run.stdout == "fine\n", run.stderr
+
+
 @pytest.mark.parametrize(
-    "settings", [{"sandbox": "chroot"}, {"timeout": 0}, {"workers": -1}, {"memory_mib": float("nan")}, {"dpi": "high"}]
+    "settings",
+    [
+        {"sandbox": "chroot"},
+        {"timeout": 0},
+        {"timeout": float("inf")},
+        {"workers": -1},
+        {"workers": 1.5},
+        {"memory_mib": float("nan")},
+        {"dpi": "high"},
+        {"figures": "first"},
+    ],
 )
 def test_impossible_settings_are_told(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

@@ -102,15 +102,29 @@ def read_frame(fd: int, deadline: float | None = None) -> Frame:
     return Frame(kind, head, read_exact(fd, length, deadline))
 
 
-def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    """Write every byte, however often the kernel takes only a part."""
+def write_all(fd: int, data: bytes | bytearray | memoryview, deadline: float | None = None) -> None:
+    """Write every byte, however often the kernel takes only a part. Raises `TimeoutError` after `deadline` (monotonic)."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        if deadline is None:
+            view = view[os.write(fd, view) :]
+            continue
+        poller = select.poll()
+        poller.register(fd, select.POLLOUT)
+        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError("nobody read before the deadline")
+        # So much fits without waiting once a pipe is said to be ready.
+        view = view[os.write(fd, view[: select.PIPE_BUF]) :]
 
 
-def write_frame(fd: int, kind: Kind, head: dict[str, Any], payload: bytes | bytearray | memoryview = b"") -> None:
-    """Write one frame."""
+def write_frame(
+    fd: int,
+    kind: Kind,
+    head: dict[str, Any],
+    payload: bytes | bytearray | memoryview = b"",
+    deadline: float | None = None,
+) -> None:
+    """Write one frame; see `write_all` for what it raises."""
     encoded = json.dumps(head).encode()
-    write_all(fd, HEADER.pack(kind, len(encoded), len(payload)) + encoded)
-    write_all(fd, payload)
+    write_all(fd, HEADER.pack(kind, len(encoded), len(payload)) + encoded, deadline)
+    write_all(fd, payload, deadline)

@@ -7,6 +7,8 @@ import stat
 
 MAX_ENTRIES = 2000
 MAX_DEPTH = 24
+MAX_VANISHED = 20
+"""Names that may be gone between listing and looking; code that renames its folders all the time is hiding something."""
 _BLOCK, _ENTRY_BYTES = 512, 4096
 
 
@@ -15,7 +17,7 @@ def over_quota(path: str, limit: int) -> bool:
 
     Each entry counts for a block besides its bytes, so that many empty files count too. Files that vanish meanwhile are passed over.
     """
-    total = entries = 0
+    total = entries = vanished = 0
     folders = [(path, 0)]
     while folders:
         folder, depth = folders.pop()
@@ -28,10 +30,16 @@ def over_quota(path: str, limit: int) -> bool:
                         if entry.is_dir(follow_symlinks=False):
                             folders.append((entry.path, depth + 1))
                     except FileNotFoundError:
+                        vanished += 1
+                        if vanished > MAX_VANISHED:
+                            return True
                         continue
                     if entries > MAX_ENTRIES or total > limit:
                         return True
         except FileNotFoundError:
+            vanished += 1
+            if vanished > MAX_VANISHED:
+                return True
             continue
         except OSError:
             return True

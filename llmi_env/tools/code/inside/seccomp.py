@@ -15,15 +15,18 @@ from collections.abc import Sequence
 
 from .syscalls import FIRST_UNIFIED, Machine, machine
 
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 """Offsets in the kernel's `seccomp_data`; arguments are eight bytes each, low word first."""
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
-FCNTL_ALLOWED: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)
-"""Duplicate, flags, locks, pipe size. Not F_SETOWN and F_SETSIG: together they send any signal to any process."""
+_O_TMPFILE = 0o20000000
+
+FCNTL_ALLOWED: tuple[int, ...] = (0, 1, 2, 3, 4, 1030, 1032)
+"""Duplicate, flags, pipe size. Not F_SETOWN and F_SETSIG: together they send any signal to any process. Not locks: a lock on a library's file
+is seen by other calls."""
 
 IOCTL_ALLOWED: tuple[int, ...] = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. Not TIOCSTI, not FIOSETOWN."""
@@ -52,6 +55,11 @@ def _argument_in(index: int, values: Sequence[int]) -> list[_Instruction]:
     return [*body, _refuse(errno.EPERM)]
 
 
+def _without_bits(index: int, bits: int) -> list[_Instruction]:
+    """Allow when argument `index` has none of these bits, else refuse."""
+    return [_argument(index), (_ANY_BIT, 0, 1, bits), _refuse(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
+
+
 def _only_reads_own_limits() -> list[_Instruction]:
     """`prlimit64(0, resource, NULL, ...)`: `getrlimit` on itself."""
     return [
@@ -71,6 +79,9 @@ def program(pid: int, target: Machine) -> bytes:
     conditions = {
         "kill": _argument_in(0, [pid]),
         "tgkill": _argument_in(0, [pid]),
+        # A file without a name would be in no quota.
+        "open": _without_bits(1, _O_TMPFILE),
+        "openat": _without_bits(2, _O_TMPFILE),
         "fcntl": _argument_in(1, FCNTL_ALLOWED),
         "ioctl": _argument_in(1, IOCTL_ALLOWED),
         "prlimit64": _only_reads_own_limits(),

@@ -13,13 +13,14 @@ A chart costs its drawing and a fork; a new Python with these imports costs abou
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import resource
 import select
 import signal
 import sys
-import sysconfig
 import time
 import traceback
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from .frames import (
     write_all,
     write_frame,
 )
+from .paths import SYSTEM_PATHS, interpreter_paths
 
 _BUFFER_BYTES = 64 * 1024
 _QUOTA_EVERY = 0.05
@@ -69,19 +71,6 @@ class HostGone(Exception):
     """Raised when the host has ended or closed the pipe: there is nobody to work for."""
 
 
-def interpreter_paths() -> list[str]:
-    """Folders that the running interpreter imports from: code for children to read, nothing of the user's."""
-    named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    dynload = [path for path in sys.path if path.endswith("lib-dynload")]
-    return sorted({os.path.realpath(path) for path in [*named, *dynload] if path and os.path.isdir(path)})
-
-
-SYSTEM_PATHS = (
-    "/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/usr/share/fonts", "/usr/share/zoneinfo", "/etc/localtime",
-    "/etc/ld.so.cache", "/dev/urandom", "/dev/zero",
-)  # fmt: skip
-
-
 def confine(settings: Settings, folder: str, seconds: float, address_space: int, landlocked: bool = True) -> None:
     """Put the calling child under every protection of this tier. Raises `OSError` when one of them cannot be had."""
     privileges.limit_child(
@@ -95,8 +84,8 @@ def confine(settings: Settings, folder: str, seconds: float, address_space: int,
 class Zygote:
     """The worker's loop. One thread; one child at a time."""
 
-    def __init__(self, settings: Settings, control: int, output: int, landlocked: bool) -> None:
-        self.settings, self.landlocked = settings, landlocked
+    def __init__(self, settings: Settings, control: int, output: int, host_fd: int, landlocked: bool) -> None:
+        self.settings, self.host_fd, self.landlocked = settings, host_fd, landlocked
         self.control, self.output = control, output
         self.buffer = bytearray(_BUFFER_BYTES)
         self.calls = 0
@@ -107,7 +96,7 @@ class Zygote:
     @property
     def host_fds(self) -> list[int]:
         """Becomes readable when the host has ended; a container has none, there the closed pipe says it."""
-        return [self.settings.host_fd] if self.settings.host_fd >= 0 else []
+        return [self.host_fd] if self.host_fd >= 0 else []
 
     def probe(self) -> None:
         """Fork one child that must find itself confined. Raises `OSError` with the cause where it does not."""
@@ -117,6 +106,7 @@ class Zygote:
         if pid == 0:
             said = b""
             try:
+                os.chdir(folder)
                 confine(self.settings, folder, 5.0, self.address_space, self.landlocked)
                 said = _what_is_still_open(self.landlocked).encode()
             except BaseException as error:
@@ -128,7 +118,7 @@ class Zygote:
         with open(reader, "rb") as stream:
             said = stream.read()
         _, status = os.waitpid(pid, 0)
-        scratch.remove(folder)
+        self._remove(folder)
         if said or status != 0:
             raise OSError(f"the probe child is not confined: {said.decode(errors='replace') or f'it died ({status})'}")
 
@@ -153,8 +143,20 @@ class Zygote:
     def _new_folder(self) -> str:
         self.calls += 1
         folder = os.path.join(self.settings.folder, f"chart-{self.calls}")
+        self._lock(False)
         os.mkdir(folder, 0o700)
+        self._lock(True)
         return folder
+
+    def _lock(self, locked: bool) -> None:
+        """Without Landlock, keep the child to its own folder by permissions, which it cannot change."""
+        if not self.landlocked:
+            for path in (self.settings.folder, os.path.dirname(self.settings.folder)):
+                os.chmod(path, 0o500 if locked else 0o700)
+
+    def _remove(self, folder: str) -> None:
+        self._lock(False)
+        scratch.remove(folder)
 
     def _job(self, head: dict[str, Any], length: int) -> None:
         seconds, seed = float(head["timeout"]), int(head["seed"])
@@ -178,7 +180,7 @@ class Zygote:
         finally:
             os.close(answer_read)
             os.close(text_read)
-            scratch.remove(folder)
+            self._remove(folder)
             self.buffer[:] = bytes(len(self.buffer))
         if not watch.preamble:
             raise FrameError("the child ended in the middle of its source")
@@ -300,6 +302,10 @@ class _Watch:
         return True
 
 
+_OUTSIDE = ("", "..", "../..", "/dev", "/dev/shm", "/tmp")
+"""Beside a child's own folder."""
+
+
 def _what_is_still_open(landlocked: bool) -> str:
     """What a confined child can still do and should not; empty when all is shut.
 
@@ -319,7 +325,7 @@ def _what_is_still_open(landlocked: bool) -> str:
         "it can read /etc/passwd": lambda: open("/etc/passwd", "rb").close(),
     }
     attempts = (files if landlocked else {}) | {
-        "it can write to /": lambda: os.mkdir("/llmi-probe"),
+        **{f"it can write to {path or '/'}": functools.partial(os.mkdir, f"{path}/llmi-probe") for path in _OUTSIDE},
         "it can open a socket": lambda: socket.socket().close(),
         "it can signal its parent": lambda: os.kill(os.getppid(), 0),
         "it can start a program": lambda: os.execv(sys.executable, [sys.executable, "-c", ""]),
@@ -337,7 +343,7 @@ def _prefer_for_out_of_memory() -> None:
         return
 
 
-def _start(settings: Settings, control: int, output: int) -> Zygote:
+def _start(settings: Settings, control: int, output: int, host_fd: int) -> Zygote:
     os.makedirs(settings.folder, mode=0o700, exist_ok=True)
     os.chdir(settings.folder)
     _prefer_for_out_of_memory()
@@ -357,7 +363,7 @@ def _start(settings: Settings, control: int, output: int) -> Zygote:
     privileges.drop_capabilities()
     privileges.check_readable(interpreter_paths())
     privileges.hide_from_siblings()
-    zygote = Zygote(settings, control, output, abi > 0)
+    zygote = Zygote(settings, control, output, host_fd, abi > 0)
     zygote.probe()
     ready = {
         "pid": os.getpid(), "cpu": machine.name, "landlock_abi": abi, "uid": os.getuid(),
@@ -371,7 +377,12 @@ def main(arguments: list[str]) -> int:
     """Run a worker with `Settings` as JSON in `arguments[0]`; returns the exit status."""
     settings = Settings(**json.loads(arguments[0]))
     # Stray prints must never reach the protocol, nor code the control pipe.
-    control, output = os.dup(0), os.dup(1)
+    control, output, host_fd = os.dup(0), os.dup(1), -1
+    if (
+        settings.host_fd >= 0
+    ):  # under a low number: children close all that a worker may have, and the host may have thousands
+        host_fd = os.dup(settings.host_fd)
+        os.close(settings.host_fd)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -381,7 +392,7 @@ def main(arguments: list[str]) -> int:
     os.environ["MPLCONFIGDIR"] = settings.folder
     try:
         try:
-            zygote = _start(settings, control, output)
+            zygote = _start(settings, control, output, host_fd)
         except (OSError, ImportError) as error:
             write_frame(output, Kind.FATAL, {"error": str(error)})
             return 1
@@ -393,4 +404,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     finally:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(settings.folder), 0o700)
+            os.chmod(settings.folder, 0o700)
         scratch.remove(settings.folder)
