@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 FRIENDS := .venv-friends
 
-.PHONY: run test slow verl friends lint types unit prepare clean help
+.PHONY: run test slow sandbox verl friends lint types unit prepare clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,7 +28,10 @@ unit: $(VENV)/.dev ## tests, without the slow ones
 	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadgroup --durations=20
 
 slow: $(VENV)/.verl $(VENV)/.server prepare ## the slow tests alone, verl's and those against a real judge's server among them
-	$(BIN)/pytest -q -m slow --durations=20
+	$(BIN)/pytest -q -m slow --ignore tests/tools/sandbox --durations=20
+
+sandbox: $(VENV)/.dev ## hostile and ordinary programs in every sandbox that works here (`llmi doctor`), two tiers at a time
+	$(BIN)/pytest -q -m slow tests/tools/sandbox -n 2 --dist loadgroup --durations=20
 
 verl: $(VENV)/.verl ## tests that need verl, without the slow ones (`make test` skips them where verl is not installed)
 	$(BIN)/pytest -q tests/verl tests/test_ledger_export.py tests/trainers/test_export.py -m "not slow" --durations=20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,12 @@ from tests.tools.sandbox.conftest import Draw
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("code")]
 
 
-def test_three_hundred_calls_leave_nothing(roomy: Draw, tier: str) -> None:
+def test_three_hundred_calls_leave_nothing(roomy: Draw, tier: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.soak", "--calls", "300", "--sandbox", tier, "--print"]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=600)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # folders of other tests are not its own
+    ran = subprocess.run(
+        command, cwd=Path(__file__).parents[3], env=environment, capture_output=True, text=True, timeout=600
+    )
     assert ran.returncode == 0, ran.stderr
     rows = {
         name.strip(): [int(number) for number in numbers]
