@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from llmi_env import prompting
+from llmi_env.calls import Call
 from llmi_env.errors import AssetError, TaskError, require
 from llmi_env.task_sets import load_tasks
 from llmi_env.tokenizers import HFTokenizer
@@ -32,10 +33,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Example:
-    """One demonstration as the model sees it: the loss is on the response, which ends with eos."""
+    """One demonstration as the model sees it.
+
+    Attributes:
+        prompt: ids.
+        response: ids; a whole demonstration ends with eos.
+        learned: which of the response's tokens the loss is on; `None` for all.
+    """
 
     prompt: tuple[int, ...]
     response: tuple[int, ...]
+    learned: tuple[bool, ...] | None = None
 
 
 def load_examples(tokenizer: HFTokenizer, demos: Path | None = None, tasks: str = "train") -> list[Example]:
@@ -59,6 +67,34 @@ def load_examples(tokenizer: HFTokenizer, demos: Path | None = None, tasks: str 
         task = task_set.by_id(line["task_id"])
         prompt = tokenizer.chat(prompting.messages(task))
         examples.append(Example(tuple(prompt), (*tokenizer.encode(line["document"]), eos)))
+    return examples
+
+
+_BEFORE = ("", "Here is what was asked for. ", "A short look at it. ", "Let us see. ", "This is what it is about. ")
+_BETWEEN = (" ", "\n\n", " And then: ", " Now the second. ")
+
+
+def load_calls(tokenizer: HFTokenizer, tasks: str = "practice", seed: int = 0) -> list[Example]:
+    """Examples of calls without a text: the reference calls of a task set, in a bare document on which there is no loss.
+
+    They teach which call a question asks for, over many more wordings than there are demonstrations, and leave the writing alone.
+    """
+    task_set, dice = load_tasks(tasks), random.Random(seed)
+    examples = []
+    for task in task_set:
+        reference = task_set.extras(str(task.id)).get("reference", ())
+        calls = [Call(call["tool"], call["description"], call["params"]) for call in reference]
+        if not calls:
+            continue
+        text, spans = dice.choice(_BEFORE), []
+        for place, call in enumerate(calls):
+            text += dice.choice(_BETWEEN) if place else ""
+            spans.append((len(text), len(text) + len(written := f"<imgen>{call.to_json()}</imgen>")))
+            text += written
+        encoded = tokenizer.hf(text, add_special_tokens=False, return_offsets_mapping=True)
+        learned = tuple(any(begin < b and a < end for begin, end in spans) for a, b in encoded["offset_mapping"])
+        prompt = tokenizer.chat(prompting.messages(task))
+        examples.append(Example(tuple(prompt), tuple(encoded["input_ids"]), learned))
     return examples
 
 
@@ -119,7 +155,11 @@ def fine_tune(
     for step in range(1, steps + 1):
         chosen = next(supply)
         scored = score_responses(model, [e.prompt for e in chosen], [e.response for e in chosen], tokenizer.vocab_size)
-        loss = -scored.logprobs_BT.sum() / scored.padding_mask_BT.sum()
+        learned_BT = scored.padding_mask_BT.clone()
+        for row, example in zip(learned_BT, chosen, strict=True):
+            if example.learned is not None:
+                row[: len(example.learned)] = torch.tensor(example.learned)
+        loss = -scored.logprobs_BT[learned_BT].sum() / learned_BT.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -167,6 +207,9 @@ def main(
     demos: Annotated[
         Path | None, typer.Option(help="JSONL with task_id and document [default: those that ship].")
     ] = None,
+    calls: Annotated[
+        str, typer.Option(help="A task set whose reference calls are learned besides, without texts; '' for none.")
+    ] = "practice",
     out: Annotated[Path, typer.Option(help="Where the adapter goes.")] = Path("warm-start"),
     every: Annotated[int, typer.Option(min=0, help="Also keep one every so many steps, as OUT-step-N.")] = 0,
 ) -> None:
@@ -182,8 +225,13 @@ def main(
     torch.manual_seed(seed)
     model, tokenizer = load_model(base)
     examples = load_examples(tokenizer, demos)
-    model = add_lora(model, rank)
     console.print(f"{len(examples)} demonstrations, {sum(len(e.response) for e in examples)} response tokens")
+    if calls:
+        bare = load_calls(tokenizer, calls, seed)
+        console.print(f"{len(bare)} documents of {calls!r} with calls alone")
+        # As many of one kind as of the other, whatever there is of each.
+        examples = examples * max(1, round(len(bare) / len(examples))) + bare
+    model = add_lora(model, rank)
     for step, loss in fine_tune(model, tokenizer, examples, steps=steps, batch=batch, lr=lr, seed=seed):
         console.print(f"step {step:3d} of {steps}   loss {loss:.3f}")
         if every and step % every == 0 and step < steps:

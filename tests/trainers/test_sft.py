@@ -35,6 +35,30 @@ def test_the_loss_is_on_the_document_and_its_end(tiny_policy: Path, demos: Path)
     assert tokenizer.hf.decode(examples[0].prompt).endswith("<|im_start|>assistant\n")
 
 
+def test_of_bare_calls_the_calls_alone_are_learned(tiny_policy: Path, tmp_path: Path) -> None:
+    calls = [
+        {"tool": "search", "description": "an owl", "params": {"query": "owl"}},
+        {"tool": "edit", "description": "grey", "params": {"img_index": 0, "prompt": "make it grey"}},
+    ]
+    path = tmp_path / "tasks.jsonl"
+    rows = [
+        {"id": "two", "question": "Show an owl, then grey.", "tools": ["search", "edit"], "reference": calls},
+        {"id": "none", "question": "Only words.", "tools": [], "reference": []},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    _, tokenizer = models.load_model(tiny_policy)
+    (example,) = sft.load_calls(tokenizer, str(path))
+    assert example.learned is not None
+    assert len(example.learned) == len(example.response)
+    learned = tokenizer.hf.decode(
+        [token for token, is_learned in zip(example.response, example.learned, strict=True) if is_learned]
+    )
+    assert learned.count("<imgen>") == learned.count("</imgen>") == 2
+    assert '"query": "owl"' in learned
+    assert '"prompt": "make it grey"' in learned
+    assert example.response[-1] not in tokenizer.eos_ids
+
+
 def test_every_demonstration_comes_once_in_an_epoch(tiny_policy: Path, demos: Path) -> None:
     examples = [sft.Example((1,), (number,)) for number in range(6)]
     supply = sft.batches(examples, 4, seed=0)
