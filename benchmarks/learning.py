@@ -76,7 +76,9 @@ def curves(runs: Sequence[Run], path: Path) -> None:
             axes.plot(x, smooth, color=colour, label=run.name)
         axes.set(xlabel="step", title=title, ylim=(0, 1))
         axes.grid(alpha=0.25)
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8
+    )
     figure.savefig(path)
 
 
@@ -104,13 +106,13 @@ def _page(rollout: Rollout) -> Any:
 def recipes(runs: Sequence[Run]) -> list[str]:
     """What the runs had in common and in what they differed."""
     keys = (
-        "algorithm", "seed", "steps", "tasks_per_step", "samples", "learn_from", "lr", "minibatches", "epochs",
+        "model", "algorithm", "seed", "steps", "tasks_per_step", "samples", "learn_from", "max_tokens", "lr", "minibatches", "epochs",
         "scale_advantages", "aggregation", "kl_coefficient", "clip_low", "clip_high",
     )  # fmt: skip
     lines = ["| run | " + " | ".join(f"`{key}`" for key in keys) + " | s a step |", "|---" * (len(keys) + 2) + "|"]
     for run in runs:
         seconds = np.median([row["seconds"]["total"] for row in run.steps])
-        cells = [str(getattr(run.recipe, key)) for key in keys]
+        cells = [str(getattr(run.recipe, key)).rsplit("/", 1)[-1] for key in keys]
         lines.append(f"| {run.name} | {' | '.join(cells)} | {seconds:.0f} |")
     return lines
 
@@ -164,7 +166,7 @@ def page(runs: Sequence[Run], sheets: Sequence[Path], ablation: Path | None, not
     first = runs[0]
     parts = [
         "# Does it learn?",
-        "From the shipped warm start (SmolLM2-135M-Instruct with an adapter of rank 16), on the bundled tasks, offline, on the CPU: "
+        "SmolLM2-135M-Instruct with an adapter of rank 16, on the bundled tasks, offline, on the CPU: "
         f"{platform.machine()}, {os.cpu_count()} cores. {len(first.before.by_task)} held-out tasks, "
         f"{len(first.before.rollouts)} documents before and after under the same seeds, sampled at "
         "temperature 1. Differences are paired by task; the intervals come "
