@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from llmi_env.comparison import Evaluation, compare
+from llmi_env.comparison import Evaluation, compare, mean_of_known
 from llmi_env.render import to_pixels
 from llmi_env.rewards import RewardReport
 from llmi_env.rollout import Rollout
@@ -138,9 +138,9 @@ def comparison(run: Run) -> list[str]:
     for term in _terms(run.before):
         add(
             f"`{term}`",
-            [_mean(report.values.get(term) for report in _reports(side)) for side in (run.before, run.after)],
+            [mean_of_known(report.values.get(term) for report in _reports(side)) for side in (run.before, run.after)],
         )
-    lengths = [_mean(float(x.ledger.n_policy) for x in side.rollouts) for side in (run.before, run.after)]
+    lengths = [mean_of_known(float(x.ledger.n_policy) for x in side.rollouts) for side in (run.before, run.after)]
     add("tokens a document", lengths, form="{:.0f}")
     return lines
 
@@ -151,11 +151,6 @@ def _reports(side: Evaluation) -> list[RewardReport]:
 
 def _terms(side: Evaluation) -> list[str]:
     return sorted({name for report in _reports(side) for name in report.values})
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    numbers = [value for value in values if value is not None]
-    return sum(numbers) / len(numbers) if numbers else None
 
 
 # ------------------------------------------------------------------------------------------------------------------------ page

@@ -38,12 +38,12 @@ class Evaluation:
     @property
     def rewards(self) -> list[float | None]:
         """Mean reward of each task; `None` where no document of it has a score."""
-        return [_mean(rollout.reward for rollout in group) for group in self.by_task]
+        return [mean_of_known(rollout.reward for rollout in group) for group in self.by_task]
 
     @property
     def reward(self) -> float | None:
         """Mean over tasks."""
-        return _mean(self.rewards)
+        return mean_of_known(self.rewards)
 
     @property
     def tools(self) -> ToolAccuracy:
@@ -83,12 +83,13 @@ def compare(before: Evaluation, after: Evaluation, seed: int = 0) -> Comparison:
     """Differences with 95 % intervals."""
     pairs = [(a, b) for a, b in zip(before.rewards, after.rewards, strict=True) if a is not None and b is not None]
     reward = paired_bootstrap([a for a, _ in pairs], [b for _, b in pairs], seed) if pairs else None
-    rewards = (_mean(a for a, _ in pairs), _mean(b for _, b in pairs))
+    rewards = (mean_of_known(a for a, _ in pairs), mean_of_known(b for _, b in pairs))
     if before.tools.accuracy is None or after.tools.accuracy is None:
         return Comparison(reward, None, rewards)
     return Comparison(reward, tool_accuracy_difference(before.pairs, after.pairs, seed), rewards)
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are there; `None` where there is none."""
     numbers = [value for value in values if value is not None]
     return sum(numbers) / len(numbers) if numbers else None

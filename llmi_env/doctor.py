@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import sys
 import time
 from collections.abc import Iterator
+from importlib import metadata
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,15 +19,7 @@ from llmi_env.tools.code import CodeConfig
 from llmi_env.tools.code.fonts import covering_fonts
 from llmi_env.tools.code.tiers import AUTO, STARTERS, examine
 
-_EXTRAS = {
-    "offline": ("torch", "transformers", "diffusers"),
-    "train": ("peft", "pyarrow", "tensorboard"),
-    "verl": ("verl", "ray"),
-    "judges": ("openai",),
-    "sandbox": ("docker",),
-    "hub": ("datasets",),
-    "ocr": ("rapidocr",),
-}
+_FOR_DEVELOPERS = ("dev", "friends")
 
 
 def doctor(console: Console) -> bool:
@@ -39,9 +31,9 @@ def doctor(console: Console) -> bool:
     console.print("\n[bold]Fonts of charts[/bold] beyond DejaVu, with `services.tools.code.system_fonts=true`:")
     _fonts(console)
     console.print("\n[bold]Extras[/bold]:")
-    for extra, modules in _EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
-        _line(console, not missing, extra, f"pip install 'llmi-env[{extra}]'" if missing else "", optional=True)
+    for extra, missing in _extras():
+        text = f"pip install 'llmi-env[{extra}]' ({', '.join(missing)} missing)" if missing else ""
+        _line(console, not missing, extra, text, optional=True)
     console.print("\n[bold]Offline world[/bold]:")
     complete = True
     for name, ready in _prepared():
@@ -93,6 +85,23 @@ def _fonts(console: Console) -> None:
         )
 
 
+def _extras() -> Iterator[tuple[str, list[str]]]:
+    """Each extra of this package with those of its distributions that are not installed."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    needed = [Requirement(text) for text in metadata.requires("llmi-env") or ()]
+    installed = {canonicalize_name(found.name) for found in metadata.distributions()}
+    for extra in metadata.metadata("llmi-env").get_all("Provides-Extra") or ():
+        mine = [
+            one.name
+            for one in needed
+            if one.marker is not None and one.marker.evaluate({"extra": extra}) and one.name != "llmi-env"
+        ]
+        if extra not in _FOR_DEVELOPERS:
+            yield extra, [name for name in mine if canonicalize_name(name) not in installed]
+
+
 def _prepared() -> Iterator[tuple[str, bool]]:
     try:
         for step in steps():
@@ -104,7 +113,3 @@ def _prepared() -> Iterator[tuple[str, bool]]:
 def _line(console: Console, good: bool | None, name: str, text: str, optional: bool = False) -> None:
     mark = "[green]yes[/green]" if good else "[yellow]-  [/yellow]" if optional or good is None else "[red]no [/red]"
     console.print(f"   {mark} {escape(name)}{': ' if text else ''}{escape(text)}", highlight=False)
-
-
-if __name__ == "__main__":
-    sys.exit(0 if doctor(Console(soft_wrap=True)) else 1)

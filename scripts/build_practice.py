@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +206,10 @@ def build(seed: int = 0) -> list[Row]:
     ]
 
 
-def main(write: Callable[[str], Any] = (ASSETS / "tasks" / "practice.jsonl").write_text) -> None:
+def main() -> None:
     """Write the file."""
-    write("".join(json.dumps(task, ensure_ascii=False) + "\n" for task in build()))
+    text = "".join(json.dumps(task, ensure_ascii=False) + "\n" for task in build())
+    (ASSETS / "tasks" / "practice.jsonl").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

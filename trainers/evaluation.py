@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from llmi_env.comparison import mean_of_known
 from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout
 from llmi_env.task import Task
@@ -55,7 +56,7 @@ def summary(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         for name, value in rollout.report.values.items():
             values.setdefault(name, []).append(value)
     return {
-        "reward": _mean(rollout.reward for rollout in rollouts),
+        "reward": mean_of_known(rollout.reward for rollout in rollouts),
         "reward_std": _std([rollout.reward for rollout in rollouts if rollout.reward is not None]),
         "scored": sum(rollout.reward is not None for rollout in rollouts),
         "rollouts": len(rollouts),
@@ -65,17 +66,12 @@ def summary(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "succeeded_of_well_formed": tools.succeeded_of_well_formed,
         "succeeded_of_all": tools.succeeded_of_all,
         "calls": len(figures) / max(1, len(rollouts)),
-        "parsed": _mean(float(figure.call is not None) for figure in figures),
-        "length": _mean(float(rollout.ledger.n_policy) for rollout in rollouts),
-        "ended": _mean(float(rollout.stop.value == "end") for rollout in rollouts),
+        "parsed": mean_of_known(float(figure.call is not None) for figure in figures),
+        "length": mean_of_known(float(rollout.ledger.n_policy) for rollout in rollouts),
+        "ended": mean_of_known(float(rollout.stop.value == "end") for rollout in rollouts),
         "world_faults": sum(figure.failure is not None and figure.failure.fault == "world" for figure in figures),
-        "terms": {name: _mean(numbers) for name, numbers in sorted(values.items())},
+        "terms": {name: mean_of_known(numbers) for name, numbers in sorted(values.items())},
     }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    numbers = [value for value in values if value is not None]
-    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _std(numbers: Sequence[float]) -> float | None:

@@ -209,7 +209,7 @@ def main(
     ] = None,
     calls: Annotated[
         str, typer.Option(help="A task set whose reference calls are learned besides, without texts; '' for none.")
-    ] = "practice",
+    ] = "",
     out: Annotated[Path, typer.Option(help="Where the adapter goes.")] = Path("warm-start"),
     every: Annotated[int, typer.Option(min=0, help="Also keep one every so many steps, as OUT-step-N.")] = 0,
 ) -> None:

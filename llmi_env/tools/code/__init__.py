@@ -35,7 +35,8 @@ __all__ = ["CodeConfig", "CodeTool"]
 MAX_SOURCE_BYTES = 100_000
 
 _MAKING = threading.Lock()
-os.register_at_fork(after_in_child=_MAKING._at_fork_reinit)  # type: ignore[attr-defined]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_MAKING._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class CodeTool:

@@ -52,6 +52,14 @@ class CodeConfig:
     start_timeout: float = 60.0
     """Seconds a worker may take to import its libraries and prove its protections."""
 
+    @property
+    def own_root_bytes(self) -> int:
+        """Room of the file system in memory that a worker with a root of its own writes to.
+
+        The quota is kept by the worker; this holds where it is too slow.
+        """
+        return int((2 * self.disk_mib + 16) * MIB)
+
     def __post_init__(self) -> None:
         if self.sandbox not in SANDBOXES:
             raise ConfigError(f"unknown code sandbox {self.sandbox!r}{did_you_mean(str(self.sandbox), SANDBOXES)}")
@@ -63,5 +71,5 @@ class CodeConfig:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MOST:
                 raise ConfigError(f"code tool: {field.name} must be a positive number below {_MOST:g}, got {value!r}")
-            if field.name in _WHOLE and value != int(value):
+            if field.name in _WHOLE and not isinstance(value, int):
                 raise ConfigError(f"code tool: {field.name} must be a whole number, got {value!r}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmi_env.errors import MissingExtra, ToolUnavailable, require
 from llmi_env.tools.code.config import MIB, CodeConfig
-from llmi_env.tools.code.launch import command, environment, send_program
+from llmi_env.tools.code.launch import NOBODY, OWN_ROOT_FOLDER, command, environment, send_program
 
 if TYPE_CHECKING:
     import docker
@@ -27,7 +27,6 @@ _STREAM_HEADER = struct.Struct(">BxxxL")
 _STDOUT = 1
 _KEPT_WORDS = 16_384
 _BASE_MEMORY_MIB = 256  # the warm worker itself
-_FOLDER = "/chart"
 LABEL = "llmi-env.code"
 
 
@@ -72,10 +71,10 @@ class ContainerProcess:
         try:
             self._container = self._client.containers.create(
                 config.docker_image,
-                command("python3", config, folder=f"{_FOLDER}/worker", host_fd=-1, own_root=True),
+                command("python3", config, folder=f"{OWN_ROOT_FOLDER}/worker", host_fd=-1, own_root=True),
                 network_mode="none",
                 read_only=True,
-                user="65534:65534",
+                user=f"{NOBODY}:{NOBODY}",
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 pids_limit=16,
@@ -84,9 +83,9 @@ class ContainerProcess:
                 nano_cpus=int(config.cpus * 1e9),
                 ipc_mode="none",
                 tmpfs={
-                    _FOLDER: f"size={int((2 * config.disk_mib + 16) * MIB)},mode=0700,uid=65534,gid=65534,nosuid,nodev,noexec"
+                    OWN_ROOT_FOLDER: f"size={config.own_root_bytes},mode=0700,uid={NOBODY},gid={NOBODY},nosuid,nodev,noexec"
                 },
-                environment=environment(_FOLDER),
+                environment=environment(OWN_ROOT_FOLDER),
                 working_dir="/",
                 hostname="sandbox",
                 log_config=LogConfig(type="none"),
@@ -100,21 +99,17 @@ class ContainerProcess:
             self._attached = attached  # the library closes the connection with this object
             self._socket.setblocking(True)
             self._container.start()
-        except docker.errors.ImageNotFound as error:
+        except Exception as error:  # the library lets errors of several others through
             self._drop()
             self._let_go()
-            raise ToolUnavailable(
-                f"the engine has no image {config.docker_image!r}: make it with `llmi tools build-image`"
-            ) from error
-        except Exception as error:
-            self._drop()
-            raise ToolUnavailable(
-                f"the container could not be started: {' '.join(str(error).split())[:300]}"
-            ) from error
+            cause = f"the container could not be started: {' '.join(str(error).split())[:300]}"
+            if isinstance(error, docker.errors.ImageNotFound):
+                cause = f"the engine has no image {config.docker_image!r}: make it with `llmi tools build-image`"
+            raise ToolUnavailable(cause) from error
         self.input = self._socket.fileno()
         self.output, self._sink = os.pipe()
         self.pid = self._find_pid()
-        _forget_in_forks(self)
+        _OPEN.add(self)
         self._pump = threading.Thread(target=self._relay, name="llmi-code-container", daemon=True)
         self._pump.start()
         send_program(self)
@@ -208,13 +203,14 @@ class ContainerProcess:
                 container.remove(force=True)
 
 
-def _forget_in_forks(process: ContainerProcess) -> None:
-    """A fork of the host that kept the connection open would keep the container when the host has ended."""
-    here = weakref.ref(process)
+_OPEN: weakref.WeakSet[ContainerProcess] = weakref.WeakSet()
 
-    def forget() -> None:
-        found = here()
-        if found is not None:
-            found.abandon()
 
-    os.register_at_fork(after_in_child=forget)
+def _forget_in_fork() -> None:
+    """A fork of the host that kept a connection open would keep the container when the host has ended."""
+    for process in list(_OPEN):
+        process.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_fork)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmi_env.tools.code.inside.scripts import covering
+from llmi_env.tools.code.inside.fonts import covering
 
 
 def covering_fonts() -> dict[str, str | None]:

@@ -24,7 +24,7 @@ from llmi_env.tools.code.container import LABEL, connect
 
 PACKAGES = ("matplotlib", "numpy", "pandas", "seaborn")
 _LEFT_OUT = frozenset(
-    {
+    [
         "test",
         "tests",
         "idlelib",
@@ -35,7 +35,7 @@ _LEFT_OUT = frozenset(
         "site-packages",
         "dist-packages",
         "include",
-    }
+    ]
 )
 _NAME = re.compile(r"(?:[a-z0-9][a-z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?")
 _LOADED_LATE = ("libgcc_s.so.1",)  # by the C library itself, when a thread ends

@@ -13,17 +13,18 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from llmi_env.errors import ToolUnavailable
 from llmi_env.tools.code.config import MIB, CodeConfig
 from llmi_env.tools.code.inside import scratch
 from llmi_env.tools.code.inside.frames import write_all
 
-ENVIRONMENT = {
+_ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "TZ": "UTC",
@@ -36,6 +37,10 @@ ENVIRONMENT = {
 }
 _INHERITED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "LD_LIBRARY_PATH")
 """What says how libraries run on this machine, not who uses it."""
+
+OWN_ROOT_FOLDER = "/chart"
+"""Where a worker with a root of its own may write, a file system in memory; in it lies the worker's folder."""
+NOBODY = 65534
 
 _BOOTSTRAP = """
 import json, os, sys, zlib
@@ -114,6 +119,7 @@ class Process(Protocol):
         ...
 
 
+@cache
 def program() -> bytes:
     """The sources of `inside/`, as the bootstrap reads them."""
     package = __package__ or "llmi_env.tools.code"
@@ -156,7 +162,7 @@ def command(python: str, config: CodeConfig, *, folder: str, host_fd: int, own_r
 
 def environment(home: str) -> dict[str, str]:
     """All that a worker finds in its environment."""
-    return ENVIRONMENT | {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"HOME": home}
+    return _ENVIRONMENT | {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"HOME": home}
 
 
 @dataclass
@@ -289,9 +295,3 @@ def _descriptor(pipe: IO[bytes] | None) -> int:
     if pipe is None:
         raise ValueError("the process has no such pipe")
     return int(pipe.fileno())
-
-
-def about(head: Mapping[str, Any]) -> str:
-    """One line about a worker that is ready."""
-    versions = head.get("versions", {})
-    return ", ".join([f"Landlock {head.get('landlock_abi') or 'none'}", *(f"{k} {v}" for k, v in versions.items())])

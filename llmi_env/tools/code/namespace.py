@@ -12,12 +12,10 @@ import sys
 from pathlib import Path
 
 from llmi_env.errors import ToolUnavailable
-from llmi_env.tools.code.config import MIB, CodeConfig
+from llmi_env.tools.code.config import CodeConfig
 from llmi_env.tools.code.inside.paths import SYSTEM_PATHS, interpreter_paths
-from llmi_env.tools.code.launch import LocalProcess, start_local
+from llmi_env.tools.code.launch import NOBODY, OWN_ROOT_FOLDER, LocalProcess, start_local
 
-FOLDER = "/chart"
-_NOBODY = "65534"
 _SETTINGS = {
     "/proc/sys/user/max_user_namespaces": (
         "0",
@@ -55,31 +53,21 @@ def find_bubblewrap() -> str:
 
 def start(config: CodeConfig) -> LocalProcess:
     """Start a worker. Raises `ToolUnavailable` where bubblewrap is missing; what else goes wrong is told when it is read."""
-    return start_local(config, "", wrapper(find_bubblewrap(), config), f"{FOLDER}/worker")
+    return start_local(config, "", wrapper(find_bubblewrap(), config), f"{OWN_ROOT_FOLDER}/worker")
 
 
 def wrapper(bubblewrap: str, config: CodeConfig) -> list[str]:
     """The arguments that make the worker's world."""
-    room = int((2 * config.disk_mib + 16) * MIB)  # the quota is kept by the worker; this holds where it is too slow
     arguments = [
-        bubblewrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL",
+        bubblewrap, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL",
         "--die-with-parent", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev",
-        "--perms", "0700", "--size", str(room), "--tmpfs", FOLDER,
+        "--perms", "0700", "--size", str(config.own_root_bytes), "--tmpfs", OWN_ROOT_FOLDER,
     ]  # fmt: skip
     for path in dict.fromkeys([*interpreter_paths(), *SYSTEM_PATHS, os.path.join(sys.prefix, "pyvenv.cfg")]):
         if not path.startswith("/dev/"):
             arguments += ["--ro-bind-try", path, path]
-    return [
-        *arguments,
-        "--ro-bind",
-        os.path.realpath(sys.executable),
-        sys.executable,
-        "--remount-ro",
-        "/dev",
-        "--remount-ro",
-        "/",
-        "--",
-    ]
+    arguments += ["--ro-bind", os.path.realpath(sys.executable), sys.executable]
+    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
 
 def advice() -> str:

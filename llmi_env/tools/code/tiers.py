@@ -77,16 +77,13 @@ class Finding:
 
 
 def start(tier: str, config: CodeConfig) -> Runner:
-    """A runner of a tier.
+    """A runner of a tier that was asked for.
 
     Raises:
         ToolUnavailable: the tier does not work here; the message says why.
     """
     try:
-        try:
-            return STARTERS[tier](config)
-        except (OSError, AttributeError, ValueError) as error:  # a system that lacks what the tier takes for granted
-            raise ToolUnavailable(f"{type(error).__name__}: {error}") from error
+        return _start(tier, config)
     except ToolUnavailable as error:
         raise ToolUnavailable(
             f"the code tool's sandbox {tier!r} is not available here: {error}. Nothing weaker is taken in its place; "
@@ -94,24 +91,31 @@ def start(tier: str, config: CodeConfig) -> Runner:
         ) from error
 
 
-def proved(tier: str, config: CodeConfig) -> Runner:
-    """A runner of a tier that has drawn a chart. Raises `ToolUnavailable`."""
-    runner = start(tier, config)
+def _start(tier: str, config: CodeConfig) -> Runner:
+    """The same with the bare cause."""
+    try:
+        return STARTERS[tier](config)
+    except (OSError, AttributeError, ValueError) as error:  # a system that lacks what the tier takes for granted
+        raise ToolUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _proved(tier: str, config: CodeConfig) -> Runner:
+    """A runner of a tier that has drawn a chart. Raises `ToolUnavailable` with the bare cause."""
+    runner = _start(tier, config)
     try:
         picture_of(runner.run(Job(PROBE, 0)), config)
     except (WorkerDied, ToolError) as error:
         runner.close()
-        raise ToolUnavailable(f"the sandbox {tier!r} starts, but draws no chart: {error}") from error
+        raise ToolUnavailable(f"it starts, but draws no chart: {error}") from error
     return runner
 
 
 def examine(tier: str, config: CodeConfig) -> Finding:
     """Try a tier out: start it, draw, end it."""
     try:
-        runner = proved(tier, config)
+        runner = _proved(tier, config)
     except ToolUnavailable as error:
-        cause = error.__cause__ if isinstance(error.__cause__, ToolUnavailable) else error
-        return Finding(tier, str(cause), {})
+        return Finding(tier, str(error), {})
     runner.close()
     return Finding(tier, "", runner.about)
 
@@ -135,10 +139,9 @@ class Choice:
         causes = []
         for tier in AUTO:
             try:
-                runner = proved(tier, self._config)
+                runner = _proved(tier, self._config)
             except ToolUnavailable as error:
-                cause = error.__cause__ if isinstance(error.__cause__, ToolUnavailable) else error
-                causes.append(f"{tier}: {cause}")
+                causes.append(f"{tier}: {error}")
                 continue
             self.tier = tier
             logger.info("code tool: sandbox %s%s", tier, f" (not {'; not '.join(causes)})" if causes else "")

@@ -20,9 +20,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from .fonts import covering
 from .frames import ANSWER_HEADER
 from .reading import noted_page, read_figure
-from .scripts import covering
 
 FILENAME = "<chart>"
 MAX_MESSAGE = 2000
@@ -186,7 +186,7 @@ def _picture(plt: Any, dpi: float, max_pixels: int, figures: str) -> tuple[bytes
     return _drawn(figure, dpi, max_pixels)
 
 
-def _drawn(figure: Any, dpi: float, max_pixels: float) -> tuple[bytes, dict[str, Any] | None]:
+def _drawn(figure: Any, dpi: float, max_pixels: int) -> tuple[bytes, dict[str, Any] | None]:
     width, height = figure.get_size_inches() * dpi
     if not width * height <= max_pixels:
         raise FigureTooLarge(

@@ -71,7 +71,7 @@ class HostGone(Exception):
     """Raised when the host has ended or closed the pipe: there is nobody to work for."""
 
 
-def confine(settings: Settings, folder: str, seconds: float, address_space: int, landlocked: bool = True) -> None:
+def confine(settings: Settings, folder: str, seconds: float, address_space: int, landlocked: bool) -> None:
     """Put the calling child under every protection of this tier. Raises `OSError` when one of them cannot be had."""
     privileges.limit_child(
         seconds=seconds, address_space=address_space, file_bytes=settings.file, open_files=settings.open_files
