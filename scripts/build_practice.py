@@ -1,8 +1,8 @@
-"""Writes the task set `practice`: two thousand tasks to learn from, from wordings and subjects that are put together by chance.
+"""Writes the task set `practice`: four thousand tasks to learn from, from wordings and subjects that are put together by chance.
 
 The 286 tasks of `train` are enough to learn the form of a call, and few enough to be learnt by heart: a policy that does well on them does
-much worse on `heldout`, whose wordings and subjects it has never seen. What is learnt on many wordings holds for others. Subjects of
-`validation` and `heldout` are left out, and so are their wordings.
+much worse on `heldout`, whose wordings and subjects it has never seen. What is learnt on many wordings holds for others. The kinds of tasks
+are those of `train`; subjects of `validation` and `heldout` are left out, and so are their wordings.
 
     python scripts/build_practice.py        # writes llmi_env/assets/tasks/practice.jsonl; the same each time
 """
@@ -12,43 +12,46 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from practice_words import (
+import practice_words as wording
+from practice_subjects import (
     ADVICE,
+    CAPTIONS,
     CHANGES,
-    CHART_WORDINGS,
+    CURVES,
     DATA,
     DOING,
-    DRAW_CHART_WORDINGS,
-    DRAW_EDIT_WORDINGS,
-    DRAW_WORDINGS,
-    EDIT_WORDINGS,
-    FIND_CHART_WORDINGS,
-    FIND_EDIT_WORDINGS,
-    FIND_WORDINGS,
+    LETTERED,
     LOOKS,
+    ORDERS,
+    PARTS,
     PLACES,
+    SERIES,
     SOMEBODY,
     SOMEWHERE,
-    WORDS_ONLY,
+    SPANS,
+    SPREADS,
+    TRADES,
 )
 
 ASSETS = Path(__file__).parents[1] / "llmi_env" / "assets"
-COUNTS = {
-    "find": 480,
-    "chart": 440,
-    "draw": 400,
-    "change": 400,
-    "draw_change": 120,
-    "find_change": 60,
-    "find_chart": 40,
-    "draw_chart": 40,
-    "words": 100,
-}
+COLOURS = ("red", "blue", "green", "yellow", "white", "purple", "golden")
+COUNTS_IN_WORDS = {3: "three", 4: "four", 5: "five", 6: "six"}
 
 Row = dict[str, Any]
+Draft = tuple[str, dict[str, str], list[Row], list[str]]
+"""A wording, what is put into it, the calls that fulfil it, and the pictures given."""
+
+
+def capital(text: str) -> str:
+    """With its first letter in upper case."""
+    return text[0].upper() + text[1:]
+
+
+# -------------------------------------------------------------------------------------------------------------- what is found
 
 
 def pictures() -> list[Row]:
@@ -91,13 +94,7 @@ def find(row: Row) -> Row:
     }
 
 
-def change(wish: tuple[str, str], index: int, thing: str) -> Row:
-    """The call that changes one."""
-    return {
-        "tool": "edit",
-        "description": f"{thing[0].upper()}{thing[1:]}, {wish[1]}",
-        "params": {"img_index": index, "prompt": wish[1]},
-    }
+# -------------------------------------------------------------------------------------------- what is drawn, and what is changed
 
 
 def scene(draw: random.Random) -> str:
@@ -109,97 +106,314 @@ def scene(draw: random.Random) -> str:
     )
 
 
-def paint(what: str) -> Row:
+def paint(what: str, description: str = "") -> Row:
     """The call that draws it."""
-    return {"tool": "diffusion", "description": f"Illustration of {what}", "params": {"prompt": what}}
+    return {"tool": "diffusion", "description": description or f"Illustration of {what}", "params": {"prompt": what}}
+
+
+def wish(draw: random.Random) -> tuple[str, str]:
+    """A change as it is wished for, and what the editor is told."""
+    if draw.random() < 0.25:
+        words = draw.choice(CAPTIONS)
+        return draw.choice(LETTERED).format(words=words), f"add the caption '{words}'"
+    return draw.choice(CHANGES)
+
+
+def order(draw: random.Random, what: str) -> tuple[str, str]:
+    """A change of `what` as something to be done, and what the editor is told."""
+    if draw.random() < 0.2:
+        words = draw.choice(CAPTIONS)
+        asked = draw.choice(('write "{words}" on {it}', "put the words '{words}' on {it}", 'let {it} say "{words}"'))
+        return asked.format(words=words, it=what), f"add the caption '{words}'"
+    asked, told = draw.choice(ORDERS)
+    return asked.format(it=what), told
+
+
+def change(told: str, index: int, thing: str) -> Row:
+    """The call that changes a picture."""
+    return {
+        "tool": "edit",
+        "description": f"{capital(thing)}, {told}",
+        "params": {"img_index": index, "prompt": told},
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- what is counted
+
+
+def listed(values: list[Any]) -> str:
+    """As code."""
+    return "[" + ",".join(f"'{value}'" if isinstance(value, str) else str(value) for value in values) + "]"
+
+
+def joined(parts: list[str]) -> str:
+    """As a sentence has it: `3, 4 and 5`."""
+    return ", ".join(parts[:-1]) + f" and {parts[-1]}"
+
+
+def chart(kind: str, labels: list[Any], values: list[Any], unit: str, description: str) -> Row:
+    """The call that draws a chart."""
+    code = {
+        "bar": f"plt.bar({listed(labels)},{listed(values)})",
+        "line": f"plt.plot({listed(labels)},{listed(values)},marker='o')",
+        "pie": f"plt.pie({listed(values)},labels={listed(labels)})",
+        "hist": f"plt.hist({listed(values)})",
+    }[kind]
+    if unit and kind in ("bar", "line"):
+        code += f"; plt.ylabel('{unit}')"
+    title = {"bar": "Bar chart", "line": "Line chart", "pie": "Pie chart", "hist": "Histogram"}[kind]
+    return {"tool": "code", "description": f"{title} of {description}", "params": {"code": code}}
 
 
 def numbers(draw: random.Random) -> tuple[str, Row]:
     """Values in words, and the call that charts them."""
     topic, unit, names, low, high, kind = draw.choice(DATA)
-    size = min(len(names), draw.choice((3, 3, 4, 4, 5)))
+    size = min(len(names), draw.choice((2, 3, 3, 4, 4, 5)))
     first = draw.randrange(len(names) - size + 1)
-    some = names[first : first + size]
-    step = 5 if high > 60 else 1
-    values = [draw.randrange(low, high + 1, step) for _ in some]
-    said = ", ".join(f"{name} {value}" for name, value in zip(some, values, strict=True)) + (f" {unit}" if unit else "")
-    labels = "[" + ",".join(f"'{name}'" for name in some) + "]"
-    listed = "[" + ",".join(map(str, values)) + "]"
-    code = {
-        "bar": f"plt.bar({labels},{listed})",
-        "line": f"plt.plot({labels},{listed},marker='o')",
-        "pie": f"plt.pie({listed},labels={labels})",
-    }[kind]
-    if unit and kind != "pie":
-        code += f"; plt.ylabel('{unit}')"
-    chart = {"bar": "Bar chart", "line": "Line chart", "pie": "Pie chart"}[kind]
-    return f"{topic}: {said}", {"tool": "code", "description": f"{chart} of {topic}", "params": {"code": code}}
+    some = list(names[first : first + size])
+    values = [draw.randrange(low, high + 1, 5 if high > 60 else 1) for _ in some]
+    pairs = list(zip(some, values, strict=True))
+    tail = f" {unit}" if unit else ""
+    said = draw.choice(
+        (
+            ", ".join(f"{name} {value}" for name, value in pairs) + tail,
+            joined([f"{name} {value}" for name, value in pairs]) + tail,
+            joined([f"{value} for {name}" for name, value in pairs]) + (f" ({unit})" if unit else ""),
+            ", ".join(f"{name}: {value}" for name, value in pairs) + tail,
+            ", ".join(f"{name} ({value})" for name, value in pairs) + (f", in {unit}" if unit else ""),
+            ", ".join(f"{name} = {value}" for name, value in pairs) + tail,
+        )
+    )
+    together = draw.choice(("{topic}: {said}", "{topic}: {said}", "{topic}, that is {said}", "{said} ({topic})"))
+    return together.format(topic=topic, said=said), chart(kind, some, values, unit, topic)
 
 
-def make(kind: str, draw: random.Random, rows: list[Row]) -> Row:
-    """One task."""
-    row, wish = draw.choice(rows), draw.choice(CHANGES)
-    thing, images = named(row), []
-    values = {"place": draw.choice(PLACES), "thing": thing, "Thing": thing[0].upper() + thing[1:]}
-    if kind == "find":
-        wording, calls = draw.choice(FIND_WORDINGS), [find(row)]
-    elif kind == "chart":
-        wording = draw.choice(CHART_WORDINGS)
-        values["data"], call = numbers(draw)
-        calls = [call]
-    elif kind == "draw":
-        wording = draw.choice(DRAW_WORDINGS)
-        values["scene"] = scene(draw)
-        calls = [paint(values["scene"])]
-    elif kind == "change":
-        wording, images = draw.choice(EDIT_WORDINGS), [f"corpus:{row['id']}"]
-        values["change"], calls = wish[0], [change(wish, 0, thing)]
-    elif kind == "draw_change":
-        wording = draw.choice(DRAW_EDIT_WORDINGS)
-        values |= {"scene": scene(draw), "change": wish[0]}
-        calls = [paint(values["scene"]), change(wish, 0, "the drawing")]
-    elif kind == "find_change":
-        wording = draw.choice(FIND_EDIT_WORDINGS)
-        values["change"], calls = wish[0], [find(row), change(wish, 0, thing)]
-    elif kind == "find_chart":
-        wording = draw.choice(FIND_CHART_WORDINGS)
-        values["data"], call = numbers(draw)
-        calls = [find(row), call]
-    elif kind == "draw_chart":
-        wording = draw.choice(DRAW_CHART_WORDINGS)
-        values["scene"] = scene(draw)
-        values["data"], call = numbers(draw)
-        calls = [paint(values["scene"]), call]
+def shares(draw: random.Random) -> tuple[str, str, Row]:
+    """A whole, its parts in percent in words, and the call that charts them."""
+    whole, names = draw.choice(PARTS)
+    size = min(len(names), draw.choice((2, 3, 3, 4)))
+    some = draw.sample(names, size)
+    cuts = sorted(draw.sample(range(1, 20), size - 1))
+    values = [5 * (b - a) for a, b in zip([0, *cuts], [*cuts, 20], strict=True)]
+    pairs = list(zip(some, values, strict=True))
+    said = draw.choice(
+        (
+            ", ".join(f"{name} {value} %" for name, value in pairs),
+            joined([f"{value} percent {name}" for name, value in pairs]),
+            ", ".join(f"{name} {value}" for name, value in pairs) + " percent",
+            joined([f"{value} % {name}" for name, value in pairs]),
+        )
+    )
+    return whole, said, chart("pie", list(some), values, "", whole.removeprefix("the "))
+
+
+def series(draw: random.Random) -> tuple[dict[str, str], Row]:
+    """What was measured one time after another, and the call that charts it."""
+    said, unit = draw.choice(SERIES)
+    size, span = draw.choice((3, 4, 4, 5)), draw.choice(SPANS)
+    start, step = draw.randrange(2, 90), draw.choice((-1, 1, 1))
+    values = [max(1, start + step * number * draw.randrange(1, 12) + draw.randrange(4)) for number in range(size)]
+    call = chart(
+        draw.choice(("line", "bar")),
+        list(range(1, size + 1)),
+        values,
+        unit,
+        f"{unit} in {COUNTS_IN_WORDS[size]} {span}",
+    )
+    data = joined([str(value) for value in values]) + f" {unit}"
+    return {"said": said, "data": data, "count": COUNTS_IN_WORDS[size], "span": span}, call
+
+
+def spread(draw: random.Random) -> tuple[dict[str, str], Row]:
+    """Values whose distribution is asked for, and the call that charts it."""
+    said, low = draw.choice(SPREADS), draw.randrange(1, 40)
+    values = sorted(low + draw.randrange(6) for _ in range(draw.choice((6, 7, 8))))
+    data = joined([str(value) for value in values])
+    return {"said": said, "data": data}, chart("hist", [], values, "", "the values")
+
+
+def curve(draw: random.Random) -> tuple[dict[str, str], Row]:
+    """A function in words, and the call that draws it."""
+    style = draw.random()
+    low, high = -draw.randrange(1, 6), draw.randrange(3, 7)
+    a, b, sign = draw.randrange(2, 9), draw.randrange(2, 10), draw.choice("+-")
+    if style < 0.35:
+        name, code = f"y = {a}x {sign} {b}", f"{a}*x{sign}{b}"
+    elif style < 0.6:
+        name, code = draw.choice((f"y = x² {sign} {b}", f"the parabola x^2 {sign} {b}")), f"x**2{sign}{b}"
     else:
-        wording, calls = draw.choice(WORDS_ONLY), []
-        values["advice"] = draw.choice(ADVICE)
-    question = wording.format(**values)
-    tools = list(dict.fromkeys(call["tool"] for call in calls))
+        name, code, low, high = draw.choice(CURVES)
+    prefix = draw.choice(("", "", "the function ", "the curve ")) if name.startswith("y ") else ""
+    asked = draw.choice(
+        (
+            f"from {low} to {high}",
+            f"between {low} and {high}",
+            f"for x between {low} and {high}",
+            f"from x = {low} to {high}",
+        )
+    )
+    call = {
+        "tool": "code",
+        "description": f"Graph of {name}",
+        "params": {"code": f"x=np.linspace({low},{high},50)\nplt.plot(x,{code})"},
+    }
+    return {"curve": prefix + name, "span": asked}, call
+
+
+# ------------------------------------------------------------------------------------------------------------------- tasks
+
+
+class Maker:
+    """Makes tasks; each method is a kind."""
+
+    def __init__(self, draw: random.Random, rows: list[Row]) -> None:
+        self.draw, self.rows = draw, rows
+
+    def find(self) -> Draft:
+        row = self.draw.choice(self.rows)
+        return self.draw.choice(wording.FIND_WORDINGS), {"thing": named(row)}, [find(row)], []
+
+    def chart(self) -> Draft:
+        data, call = numbers(self.draw)
+        return self.draw.choice(wording.CHART_WORDINGS), {"data": data}, [call], []
+
+    def share(self) -> Draft:
+        whole, data, call = shares(self.draw)
+        return self.draw.choice(wording.SHARE_WORDINGS), {"whole": whole, "data": data}, [call], []
+
+    def series(self) -> Draft:
+        values, call = series(self.draw)
+        return self.draw.choice(wording.SERIES_WORDINGS), values, [call], []
+
+    def spread(self) -> Draft:
+        values, call = spread(self.draw)
+        return self.draw.choice(wording.SPREAD_WORDINGS), values, [call], []
+
+    def curve(self) -> Draft:
+        values, call = curve(self.draw)
+        return self.draw.choice(wording.CURVE_WORDINGS), values, [call], []
+
+    def draw_scene(self) -> Draft:
+        what = scene(self.draw)
+        return self.draw.choice(wording.DRAW_WORDINGS), {"scene": what}, [paint(what)], []
+
+    def trade(self) -> Draft:
+        trade, motif = self.draw.choice(TRADES)
+        call = paint(motif, f"Design for {trade}")
+        return self.draw.choice(wording.TRADE_WORDINGS), {"trade": trade}, [call], []
+
+    def change(self) -> Draft:
+        row, (asked, told) = self.draw.choice(self.rows), wish(self.draw)
+        values = {"thing": named(row), "change": asked}
+        return self.draw.choice(wording.EDIT_WORDINGS), values, [change(told, 0, named(row))], [f"corpus:{row['id']}"]
+
+    def order(self) -> Draft:
+        row = self.draw.choice(self.rows)
+        asked, told = order(self.draw, self.draw.choice(wording.ATTACHED).format(thing=named(row)))
+        values = {"thing": named(row), "do": asked}
+        return self.draw.choice(wording.ORDER_WORDINGS), values, [change(told, 0, named(row))], [f"corpus:{row['id']}"]
+
+    def _changed(self, template: str, thing: str, index: int = 0) -> tuple[dict[str, str], Row]:
+        """A change of the picture before, worded as the template wants it."""
+        if "{do}" in template:
+            asked, told = order(self.draw, "that picture")
+            return {"do": asked}, change(told, index, thing)
+        asked, told = wish(self.draw)
+        return {"change": asked}, change(told, index, thing)
+
+    def draw_change(self) -> Draft:
+        template, what = self.draw.choice(wording.DRAW_EDIT_WORDINGS), scene(self.draw)
+        values, call = self._changed(template, "the drawing")
+        return template, {"scene": what, **values}, [paint(what), call], []
+
+    def find_change(self) -> Draft:
+        template, row = self.draw.choice(wording.FIND_EDIT_WORDINGS), self.draw.choice(self.rows)
+        values, call = self._changed(template, named(row))
+        return template, {"thing": named(row), **values}, [find(row), call], []
+
+    def chart_change(self) -> Draft:
+        template, (data, first) = self.draw.choice(wording.CHART_CHANGE_WORDINGS), numbers(self.draw)
+        values, call = self._changed(template, "the chart")
+        return template, {"data": data, **values}, [first, call], []
+
+    def find_chart(self) -> Draft:
+        row, (data, call) = self.draw.choice(self.rows), numbers(self.draw)
+        template = self.draw.choice(wording.FIND_CHART_WORDINGS)
+        return template, {"thing": named(row), "data": data}, [find(row), call], []
+
+    def draw_chart(self) -> Draft:
+        what, (data, call) = scene(self.draw), numbers(self.draw)
+        return self.draw.choice(wording.DRAW_CHART_WORDINGS), {"scene": what, "data": data}, [paint(what), call], []
+
+    def find_draw(self) -> Draft:
+        row, what = self.draw.choice(self.rows), scene(self.draw)
+        values = {"thing": named(row), "scene": what}
+        return self.draw.choice(wording.FIND_DRAW_WORDINGS), values, [find(row), paint(what)], []
+
+    def several(self) -> Draft:
+        one, other = self.draw.sample(self.rows, 2)
+        values = {"thing": named(one), "other": named(other)}
+        return self.draw.choice(wording.SEVERAL_WORDINGS), values, [find(one), find(other)], []
+
+    def words(self) -> Draft:
+        return self.draw.choice(wording.WORDS_ONLY), {"advice": self.draw.choice(ADVICE)}, [], []
+
+
+KINDS: dict[Callable[[Maker], Draft], int] = {
+    Maker.find: 880,
+    Maker.chart: 420,
+    Maker.share: 150,
+    Maker.series: 170,
+    Maker.spread: 60,
+    Maker.curve: 180,
+    Maker.draw_scene: 480,
+    Maker.trade: 160,
+    Maker.change: 360,
+    Maker.order: 380,
+    Maker.draw_change: 280,
+    Maker.find_change: 120,
+    Maker.chart_change: 40,
+    Maker.find_chart: 80,
+    Maker.draw_chart: 80,
+    Maker.find_draw: 40,
+    Maker.several: 60,
+    Maker.words: 160,
+}
+
+
+def make(kind: Callable[[Maker], Draft], maker: Maker) -> Row:
+    """One task."""
+    draw = maker.draw
+    template, values, calls, images = kind(maker)
+    values = {"place": draw.choice(PLACES), **values}
+    values |= {name.capitalize(): capital(value) for name, value in values.items()}
+    question = capital(template.format(**values))
     return {
-        "question": question[0].upper() + question[1:],
+        "question": question,
         "image_count": "none"
         if not calls
         else len(calls)
         if len(calls) > 1 or draw.random() < 0.4
         else draw.choice(("any", "at_least_one")),
-        "tools": tools,
+        "tools": list(dict.fromkeys(call["tool"] for call in calls)),
         "images": images,
-        "template": f"practice-{kind}",
+        "template": f"practice-{kind.__name__}",
         "reference": calls,
     }
 
 
 def build(seed: int = 0) -> list[Row]:
     """All tasks, in an order in which kinds are mixed."""
-    draw, rows = random.Random(seed), pictures()
+    maker = Maker(random.Random(seed), pictures())
     found: dict[str, Row] = {}
-    for kind, count in COUNTS.items():
+    for kind, count in KINDS.items():
         wanted = len(found) + count
         while len(found) < wanted:
-            task = make(kind, draw, rows)
-            found.setdefault(task["question"], task)
+            task = make(kind, maker)
+            if len(task["question"]) < 240:
+                found.setdefault(task["question"], task)
     tasks = list(found.values())
-    draw.shuffle(tasks)
+    maker.draw.shuffle(tasks)
     return [
         {"id": f"practice-{number:04d}", **task, "subject": f"practice-{number:04d}"}
         for number, task in enumerate(tasks)

@@ -1,16 +1,8 @@
-"""Wordings and subjects of the task set `practice` (`build_practice.py`). None of them stands in `validation` or `heldout`."""
+"""Wordings of the task set `practice` (`build_practice.py`). None of them stands in `validation` or `heldout`."""
 
 from __future__ import annotations
 
 # ------------------------------------------------------------------------------------------------ what exists is searched
-
-PLACES = (
-    "our school paper", "the parish newsletter", "a travel blog", "a class on the world around us", "the library's window",
-    "a museum leaflet",
-    "the evening course", "a quiz night", "my grandchildren", "the youth club", "a language course", "the village website",
-    "a calendar page",
-    "the reading corner", "a poster at the station",
-)  # fmt: skip
 
 FIND_WORDINGS = (
     "For {place}: a short text about {thing} with a photo.",
@@ -41,40 +33,27 @@ FIND_WORDINGS = (
     "Curious about {thing}. A picture, please, and why it matters.",
     "Write a museum label for {thing}; the exhibit must be seen.",
     "A riddle whose answer is {thing}, and a photo as the solution.",
+    "What does {thing} do, and what for? The children want to see the original.",
+    "How does one use or meet {thing}? Two sentences and a genuine view.",
+    "Put {thing} into our brochure: a reason to care, and how it really looks.",
+    "Introduce {thing} to {place}, with an authentic picture.",
+    "Our visitors ask for {thing}. Let them look, and tell them one fact.",
+    "A label for {thing}: people must know it when they meet it.",
+    "Grandfather wonders about {thing}. Explain it and show him the true article.",
+    "Why should anybody notice {thing}? Let us look at it.",
+    "A page of the lexicon: {thing}, as it appears in the world.",
+    "I keep confusing {thing} with something else. What do I have to look at?",
+    "Lesson one: {thing}. Bring the real one before the pupils' eyes.",
+    "For a slide: {thing}, photographed, and half a sentence.",
+    "{Thing} for {place}: an honest picture, nothing invented, and a line.",
+    "Sum up {thing}, and do not forget to show it.",
+    "They have only heard of {thing}. Give them a look and a sentence.",
+    "Where does {thing} belong? A documentary picture and an answer.",
+    "The customers should see {thing} at first sight. Write the sign.",
+    "Advert in {place}: {thing}, with its true picture.",
 )  # fmt: skip
 
 # --------------------------------------------------------------------------------------------- numbers become a chart
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_YEARS = ("2018", "2019", "2020", "2021", "2022", "2023", "2024")
-DATA = (
-    ("ice cream sold", "scoops", _DAYS, 20, 200, "bar"), ("letters delivered", "", _DAYS, 10, 90, "bar"),
-    ("swimmers in the pool", "", _DAYS, 30, 300, "line"),
-    ("rain", "mm", _MONTHS, 10, 120, "bar"), ("electricity used", "kWh", _MONTHS, 100, 400, "line"),
-    ("new members", "", _MONTHS, 1, 30, "bar"),
-    ("eggs laid", "", _MONTHS, 40, 300, "line"), ("temperature at noon", "degrees", _DAYS, 5, 35, "line"),
-    ("trees planted", "", _YEARS, 50, 900, "bar"),
-    ("visitors of the castle", "thousand", _YEARS, 10, 90, "line"), ("books lent", "", _MONTHS, 100, 800, "bar"),
-    ("goals of the season", "", ("Ann", "Ben", "Cleo", "Dan", "Eve", "Finn"), 1, 25, "bar"),
-    ("favourite fruit of the class", "", ("apple", "pear", "plum", "cherry", "grape"), 2, 15, "pie"),
-    ("how pupils come to school", "", ("bus", "bike", "car", "foot", "train"), 3, 30, "bar"),
-    ("pets in our street", "", ("dogs", "cats", "birds", "fish", "rabbits"), 1, 20, "bar"),
-    ("my day", "hours", ("sleep", "work", "play", "meals", "travel"), 1, 9, "pie"),
-    ("money spent", "euros", ("rent", "food", "clothes", "travel", "books"), 20, 600, "pie"),
-    ("length of the bridges", "m", ("north", "south", "east", "west"), 50, 900, "bar"),
-    ("weight of the pumpkins", "kg", ("first", "second", "third", "fourth", "fifth"), 5, 60, "bar"),
-    ("votes", "", ("red list", "green list", "blue list", "others"), 100, 900, "pie"),
-    ("speed of the runners", "km/h", ("Ida", "Jon", "Kim", "Lea", "Max"), 8, 25, "bar"), ("pages read", "", _DAYS, 5, 90, "line"),
-    ("plant height", "cm", ("week 1", "week 2", "week 3", "week 4", "week 5"), 1, 40, "line"),
-    ("calls to the hotline", "", _DAYS, 20, 240, "bar"), ("bread baked", "loaves", _DAYS, 50, 400, "line"),
-    ("snow on the pass", "cm", _MONTHS, 5, 200, "bar"),
-    ("bikes sold", "", _YEARS, 100, 900, "line"), ("colours of the cars", "", ("white", "black", "red", "blue", "silver"), 5, 60, "pie"),
-    ("points in the quiz", "", ("team A", "team B", "team C", "team D"), 5, 50, "bar"),
-    ("waste by kind", "kg", ("paper", "glass", "metal", "plastic", "rest"), 10, 200, "pie"),
-    ("fish caught", "", ("trout", "carp", "perch", "pike"), 1, 30, "bar"),
-    ("pulse during the walk", "", ("start", "hill", "top", "rest", "end"), 60, 160, "line"),
-)  # fmt: skip
 
 CHART_WORDINGS = (
     "Here are our figures, {data}. Draw them and say what they show.",
@@ -97,35 +76,60 @@ CHART_WORDINGS = (
     "Is there a pattern in {data}? Plot it and answer.",
     "A comment and a plot: {data}.",
     "The committee wants to see {data}. Prepare a figure and a summary.",
+    "My neighbour wants to know how this stands: {data}. Let him see it.",
+    "Where is this going? {data}.",
+    "How do these compare? {data}. One look should be enough.",
+    "{Place} should grasp it in a second: {data}.",
+    "Put {data} side by side, and say which stands out.",
+    "Sketch the statistics: {data}. A word on them.",
+    "A pupil asks what {data} would look like on squared paper.",
+    "Order these and let the difference be seen: {data}.",
+    "To be shown on the wall: {data}.",
+    "Report it with a diagram: {data}.",
 )  # fmt: skip
+
+SHARE_WORDINGS = (
+    "How is {whole} made up? {data}. Show the shares and say a word.",
+    "{Whole} consists of {data}. Divide a circle accordingly.",
+    "Explain to {place} what {whole} is composed of: {data}. With a pie.",
+    "Slices, please: {whole}, {data}. And one remark.",
+    "{data}: that is {whole}. Make it something to look at.",
+    "The parts of {whole} are {data}. A chart and a sentence.",
+    "I want to see at once how {whole} is split: {data}.",
+    "Round diagram for {place}: {whole}, namely {data}.",
+)
+
+SERIES_WORDINGS = (
+    "{said} {data} in {count} {span}. Plot it and comment.",
+    "Over {count} {span} {said} {data}. Let me see the course of it.",
+    "{said} {data} during the last {count} {span}. Which way does it go? With a figure.",
+    "A curve and a sentence: {said} {data}, {count} {span} in a row.",
+    "For {place}: {said} {data} in {count} {span}. Make the development visible.",
+    "Does it rise or fall? In {count} {span} {said} {data}.",
+    "In {count} {span} {said} {data}. Draw a diagram of that.",
+    "My diary of {count} {span}: {said} {data}. Turn it into a graph.",
+)
+
+SPREAD_WORDINGS = (
+    "{said} {data}. How are they distributed? With a histogram.",
+    "Make the spread visible: {said} {data}.",
+    "{said} {data}. Count how often each occurs, as a chart.",
+    "For the statistics lesson: {said} {data}. A figure, and what is typical.",
+)
+
+CURVE_WORDINGS = (
+    "Show {curve} {span} as a graph and describe it.",
+    "What shape has {curve}? Draw it {span}.",
+    "Plot {curve} {span}. One sentence for beginners.",
+    "For the maths lesson: the graph of {curve} {span}, with a comment.",
+    "I cannot imagine {curve}. Let me see it {span}.",
+    "Explain {curve} {span} to {place} with a diagram.",
+    "Where does {curve} rise? A picture of the function {span}, please.",
+    "My homework is {curve} {span}: a graph and a remark.",
+    "Let us look at {curve} together, {span}.",
+)
 
 # --------------------------------------------------------------------------------------------- what is imagined is drawn
-
-LOOKS = (
-    "tiny", "sleepy", "golden", "paper", "woollen", "transparent", "brave", "two-headed", "striped", "glowing", "wooden", "blue",
-    "gigantic", "polite", "snow-white",
-    "clockwork", "moss-covered", "singing", "shy", "crystal", "purple", "very old", "chocolate", "flying", "upside-down",
-    "invisible-tailed", "patchwork", "rusty", "feathered", "cheerful",
-)  # fmt: skip
-SOMEBODY = (
-    "dragon", "fox", "robot", "giant", "mermaid", "knight", "teapot", "snail", "astronaut", "hedge witch", "bear", "pirate", "cloud",
-    "cactus", "owl", "train", "mushroom", "cat",
-    "lighthouse", "troll", "umbrella", "penguin", "wizard", "whale", "goblin", "violin", "mouse", "garden gnome", "phoenix", "suitcase",
-    "moth", "elephant", "snowman", "sphinx",
-)  # fmt: skip
-DOING = (
-    "reading by candlelight", "baking bread", "playing chess with the moon", "watering flowers", "riding a bicycle", "fishing for stars",
-    "painting a door", "carrying a house",
-    "juggling lanterns", "sailing on a leaf", "learning to dance", "looking for its shoes", "conducting an orchestra",
-    "selling balloons", "building a bridge of rainbows",
-    "waiting for a bus", "knitting a scarf", "guarding a treasure", "dreaming of summer", "climbing a ladder of clouds",
-)  # fmt: skip
-SOMEWHERE = (
-    "in a floating city", "on the back of a turtle", "under a sky of two moons", "in a forest of glass", "at the bottom of the sea",
-    "on a planet of sand", "inside of a bottle", "above the roofs of an old town",
-    "in a castle of ice", "between giant sunflowers", "in a land of sweets", "on a bridge of light", "in the year 3000",
-    "in a cave of crystals", "on a flying carpet",
-)  # fmt: skip
 
 DRAW_WORDINGS = (
     "Imagine {scene}. Describe it and paint it.",
@@ -148,23 +152,31 @@ DRAW_WORDINGS = (
     "A stamp with {scene}: draw the motif and name it.",
     "The album needs artwork: {scene}. And two lines about the music.",
     "Nobody has ever photographed {scene}. So paint it, with a short legend.",
+    "Suppose there were {scene}. What would it be like? Words and art.",
+    "Once upon a time there was {scene}. Go on, and show us.",
+    "A letter from {scene}, with a painted view of it.",
+    "Chapter one: {scene}. Readers should meet it on the page.",
+    "Make the children laugh with {scene}, drawn and told.",
+    "A bookmark with {scene} for {place}, cheerful, and a wish.",
+    "Fairground sign: {scene}, in bold paint, and a call.",
+    "What might {scene} say? Give it a face and a sentence.",
+    "Let us meet {scene}: art in the style of a picture book, with a verse.",
+    "The game starts with {scene}. Paint the scene and pitch it.",
 )  # fmt: skip
+
+TRADE_WORDINGS = (
+    "An emblem for {trade}, designed from scratch, and why it fits.",
+    "{Trade} needs a sign that nobody else has. Draw one and explain.",
+    "Invent a mascot for {trade} and introduce it in a sentence.",
+    "Design a badge for {trade}. A line of reasoning below.",
+    "Could you make up an icon for {trade}? And a slogan.",
+    "{Trade} opens soon; create the artwork for the flyer and its first line.",
+    "Think of a cartoon for the door of {trade}, with a greeting.",
+    "Suggest a symbol for {trade}, painted, in few words.",
+    "A paper bag for {trade}: draw the print on it and say something nice.",
+)
 
 # --------------------------------------------------------------------------------------------- what is there is changed
-
-CHANGES = (
-    ("in black and white", "make it black and white"), ("without any colour", "convert to grayscale"), ("brighter", "make it brighter"),
-    ("much brighter", "make it much brighter"),
-    ("a bit darker", "make it a little darker"), ("darker, as at night", "make it darker"), ("blurred", "blur it"),
-    ("softly blurred", "blur it a little"), ("rotated by 90 degrees", "rotate it by 90 degrees"),
-    ("turned on its side", "rotate it by 90 degrees"), ("turned upside down", "turn it upside down"),
-    ("mirrored", "flip it horizontally"), ("with left and right exchanged", "mirror it"), ("in sepia tones", "make it sepia"),
-    ("as if from an old album", "make it sepia"), ("in warmer colours", "make it warmer"), ("in cooler colours", "make it cooler"),
-    ("with a blue tint", "tint it blue"), ("with a green tint", "tint it green"), ("with a red tint", "tint it red"),
-    ("cropped to the left half", "crop to the left half"), ("cropped to the top half", "crop to the top half"),
-    ("cut down to its centre", "crop to the center"), ("with the caption 'Hello'", "add the caption 'Hello'"),
-    ("with the words 'New' below", "add the caption 'New'"), ("with 'Thank you' written on it", "add the caption 'Thank you'"),
-)  # fmt: skip
 
 EDIT_WORDINGS = (
     "Here is my picture of {thing}. I want it {change}, and a sentence to go with it.",
@@ -187,6 +199,23 @@ EDIT_WORDINGS = (
     "From my file of {thing}: a version {change}, with a short note.",
 )  # fmt: skip
 
+ORDER_WORDINGS = (
+    "Please {do}. Then a sentence about {thing}.",
+    "{Do}, will you? And write a title.",
+    "I would like you to {do} and to add a comment.",
+    "For {place}, {do}, and say why it looks better.",
+    "First {do}; then describe {thing} in a line.",
+    "Our printer asks you to {do}. Put a heading above.",
+    "{Do}. What else could be said about {thing}?",
+    "Can you {do}? One remark as well, please.",
+    "We want to {do} for {place}. Do it and give us a slogan.",
+)
+
+ATTACHED = (
+    "my picture of {thing}", "the photo of {thing} that I sent", "this picture of {thing}", "the uploaded picture", "the picture I gave you",
+    "the photo that comes with this", "our picture of {thing}", "the enclosed photo", "my photo",
+)  # fmt: skip
+
 # -------------------------------------------------------------------------------------------------------- two of them
 
 DRAW_EDIT_WORDINGS = (
@@ -200,6 +229,12 @@ DRAW_EDIT_WORDINGS = (
     "Spot the difference: draw {scene}, then your drawing {change}. Ask the question.",
     "Design {scene} and offer the design also {change}. Which is better?",
     "Create {scene} as a picture. Then the selfmade picture {change}. Tell a tiny story.",
+    "{Scene}, drawn once, and drawn once more {change}: the same picture, mind. Brief words.",
+    "Sketch {scene} for {place}. Underneath, the very same sketch {change}.",
+    "Paint {scene}; afterwards {do}. A line each.",
+    "Draw {scene}. In a second figure, {do}. Comment on it.",
+    "Picture one: {scene}, from your imagination. Picture two: picture one {change}.",
+    "Give me {scene} as an illustration, then {do} and tell me which you like.",
 )  # fmt: skip
 
 FIND_EDIT_WORDINGS = (
@@ -209,6 +244,11 @@ FIND_EDIT_WORDINGS = (
     "Look up {thing} and present it plain and {change}, with a few words.",
     "A real photo of {thing} and a version of it {change} for {place}.",
     "Start with a photograph of {thing}, end with it {change}; a sentence between.",
+    "{Thing} as it is, and underneath the same view {change}, with remarks.",
+    "Look for {thing}, show it, then {do}. Short lines.",
+    "{Thing} for {place}: the genuine picture, and in a second one, {do}.",
+    "Bring a photo of {thing}; afterwards {do}. Say what that does.",
+    "Photo one: {thing}. Photo two: the first one {change}.",
 )  # fmt: skip
 
 FIND_CHART_WORDINGS = (
@@ -216,6 +256,10 @@ FIND_CHART_WORDINGS = (
     "Page for {place}: {thing} as a photograph, and these numbers as a diagram: {data}.",
     "Show {thing} as it is, then plot {data}. Few words.",
     "Two figures: a real picture of {thing}, and a graph of {data}. Explain both.",
+    "Box on {thing}: what it looks like, and a diagram of {data}.",
+    "{Thing}, really photographed, plus these numbers as a graph: {data}.",
+    "Start with a true picture of {thing}; then chart {data}.",
+    "{data}: plot it, but show {thing} in a photo first.",
 )  # fmt: skip
 
 DRAW_CHART_WORDINGS = (
@@ -223,16 +267,35 @@ DRAW_CHART_WORDINGS = (
     "A fantasy report: an illustration of {scene}, and a graph of {data}.",
     "For {place}: a painting of {scene}, and the numbers as a diagram: {data}.",
     "Two figures: {scene}, drawn, and a plot of {data}. Explain both.",
+    "Invent {scene} and paint it; then plot {data}.",
+    "An imaginary country: {scene}, as art, and its numbers as a chart, {data}.",
+    "{data}: a graph of that below an illustration of {scene}.",
+    "Game idea: paint {scene}, then graph {data}.",
 )  # fmt: skip
+
+FIND_DRAW_WORDINGS = (
+    "{Thing} as a photo, and beside it {scene} as a drawing. Which is real?",
+    "First what exists, {thing}, photographed; then what does not, {scene}, painted.",
+    "A true picture of {thing} and an invented one of {scene}. One sentence each.",
+    "For {place}: look up {thing}, and draw {scene}.",
+)
+
+CHART_CHANGE_WORDINGS = (
+    "Chart {data}. Then {do}, for the copier.",
+    "A diagram of {data}, and the same diagram {change}. A word on it.",
+    "Plot {data} and show the plot again {change}.",
+)
+
+SEVERAL_WORDINGS = (
+    "Photos of {thing} and of {other}, with a line for each.",
+    "{Thing} or {other}? Show both as they are and compare.",
+    "Two real pictures for {place}: {thing} and {other}.",
+    "Put {thing} beside {other}, photographed both, and tell the difference.",
+    "A short tour: {thing}, then {other}, each with its photo.",
+)
 
 # ------------------------------------------------------------------------------------------------------------- none
 
-ADVICE = (
-    "how to fall asleep", "what to say to a new neighbour", "how to fold a shirt", "why bread rises", "how to learn vocabulary",
-    "what a metaphor is", "how to remove a splinter", "whether to buy or to rent",
-    "how to write an apology", "why leaves fall", "how to choose a melon", "what inflation means", "how to calm a crying child",
-    "why the sea is salty", "how to pack a suitcase", "what makes a good teacher",
-)  # fmt: skip
 WORDS_ONLY = (
     "In words only, please: {advice}.",
     "Tell me {advice}. I read on a text display, so no pictures.",
@@ -242,4 +305,12 @@ WORDS_ONLY = (
     "No figures, no photos; simply say {advice}.",
     "I only have room for text: {advice}?",
     "Write down {advice} in two sentences. Leave it unillustrated.",
+    "{Advice}? Answer without anything to look at.",
+    "Text alone, please, on the question {advice}.",
+    "Spare me the illustrations and explain {advice}.",
+    "I am blind, so just tell me {advice}.",
+    "By telegram: {advice}.",
+    "{Advice}? Write, do not draw.",
+    "Send me one plain message on {advice}.",
+    "Without any picture: {advice}, in a line or two.",
 )  # fmt: skip

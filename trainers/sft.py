@@ -72,29 +72,36 @@ def load_examples(tokenizer: HFTokenizer, demos: Path | None = None, tasks: str 
 
 _BEFORE = ("", "Here is what was asked for. ", "A short look at it. ", "Let us see. ", "This is what it is about. ")
 _BETWEEN = (" ", "\n\n", " And then: ", " Now the second. ")
+_AFTER = (
+    " That is all.",
+    "\n\nSo much for that.",
+    " This is what it comes to.",
+    "\n\nThere it is.",
+    " More need not be said.",
+)
 
 
 def load_calls(tokenizer: HFTokenizer, tasks: str = "practice", seed: int = 0) -> list[Example]:
     """Examples of calls without a text: the reference calls of a task set, in a bare document on which there is no loss.
 
-    They teach which call a question asks for, over many more wordings than there are demonstrations, and leave the writing alone.
+    They teach which calls a question asks for and that there are no more of them, over many more wordings than there are demonstrations,
+    and leave the writing alone.
     """
     task_set, dice = load_tasks(tasks), random.Random(seed)
     examples = []
     for task in task_set:
         reference = task_set.extras(str(task.id)).get("reference", ())
         calls = [Call(call["tool"], call["description"], call["params"]) for call in reference]
-        if not calls:
-            continue
         text, spans = dice.choice(_BEFORE), []
         for place, call in enumerate(calls):
             text += dice.choice(_BETWEEN) if place else ""
             spans.append((len(text), len(text) + len(written := f"<imgen>{call.to_json()}</imgen>")))
             text += written
+        text += dice.choice(_AFTER)
         encoded = tokenizer.hf(text, add_special_tokens=False, return_offsets_mapping=True)
         learned = tuple(any(begin < b and a < end for begin, end in spans) for a, b in encoded["offset_mapping"])
         prompt = tokenizer.chat(prompting.messages(task))
-        examples.append(Example(tuple(prompt), tuple(encoded["input_ids"]), learned))
+        examples.append(Example(tuple(prompt), (*encoded["input_ids"], tokenizer.hf.eos_token_id), (*learned, True)))
     return examples
 
 
@@ -229,8 +236,8 @@ def main(
     if calls:
         bare = load_calls(tokenizer, calls, seed)
         console.print(f"{len(bare)} documents of {calls!r} with calls alone")
-        # As many of one kind as of the other, whatever there is of each.
-        examples = examples * max(1, round(len(bare) / len(examples))) + bare
+        # A demonstration is the longer by far: one in three is enough for the writing.
+        examples = examples * max(1, round(len(bare) / (2 * len(examples)))) + bare
     model = add_lora(model, rank)
     for step, loss in fine_tune(model, tokenizer, examples, steps=steps, batch=batch, lr=lr, seed=seed):
         console.print(f"step {step:3d} of {steps}   loss {loss:.3f}")

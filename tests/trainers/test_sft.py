@@ -47,8 +47,9 @@ def test_of_bare_calls_the_calls_alone_are_learned(tiny_policy: Path, tmp_path: 
     ]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     _, tokenizer = models.load_model(tiny_policy)
-    (example,) = sft.load_calls(tokenizer, str(path))
+    example, bare = sft.load_calls(tokenizer, str(path))
     assert example.learned is not None
+    assert bare.learned is not None
     assert len(example.learned) == len(example.response)
     learned = tokenizer.hf.decode(
         [token for token, is_learned in zip(example.response, example.learned, strict=True) if is_learned]
@@ -56,7 +57,9 @@ def test_of_bare_calls_the_calls_alone_are_learned(tiny_policy: Path, tmp_path: 
     assert learned.count("<imgen>") == learned.count("</imgen>") == 2
     assert '"query": "owl"' in learned
     assert '"prompt": "make it grey"' in learned
-    assert example.response[-1] not in tokenizer.eos_ids
+    assert learned.endswith("</imgen>" + tokenizer.hf.eos_token), "that there are no more of them is learned, too"
+    assert sum(bare.learned) == 1, "nor are there any where none is asked for"
+    assert bare.response[-1] in tokenizer.eos_ids
 
 
 def test_every_demonstration_comes_once_in_an_epoch(tiny_policy: Path, demos: Path) -> None:

@@ -92,10 +92,11 @@ def test_a_setup_that_cannot_work_is_told_to_the_client() -> None:
 
 
 def test_a_client_that_hangs_up_cancels_its_call() -> None:
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     class Slow(SimulatedTool):
         async def __call__(self, params: Any, context: Any) -> Picture:
+            begun.set()
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -105,13 +106,13 @@ def test_a_client_that_hangs_up_cancels_its_call() -> None:
 
     async def drop(address: str) -> None:
         task = asyncio.create_task(HttpWorld(address).run(OWL))
-        await asyncio.sleep(0.5)
+        assert await asyncio.to_thread(begun.wait, 60)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     with served(create_app(world=InProcessWorld({"search": Slow()}))) as address:
         asyncio.run(drop(address))
-        assert cancelled.wait(5)
+        assert cancelled.wait(60)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1", b'{"call": 3}', b"\xff\xfe"])
