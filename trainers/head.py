@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.autograd.function import once_differentiable
 
-from llmi_env.policies.packed import Product, packed, packed_head
+from llmi_env.policies.packed import Product, in_bfloat16, packed, packed_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ def chosen_logprobs(hidden_NH: Tensor, head: Any, chosen_N: Tensor, vocab_size: 
     stamp = (weight_VH.data_ptr(), head.weight._version, vocab_size)
     found = _known.get(head)
     if found is None or found[0] != stamp:
-        found = _known[head] = (stamp, packed(weight_VH.T, _ROWS))
+        found = _known[head] = (stamp, packed(weight_VH.T, _ROWS, in_bfloat16(head)))
     logprobs_N: Tensor = _Chosen.apply(hidden_NH, weight_VH, packed_head(head, vocab_size), found[1], chosen_N)
     return logprobs_N
 

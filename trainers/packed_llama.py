@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from llmi_env.policies.engines import LlamaEngine, model_parts
-from llmi_env.policies.packed import packed
+from llmi_env.policies.packed import in_bfloat16, packed
 from trainers.prefixes import Tokens
 
 if TYPE_CHECKING:
@@ -71,16 +71,16 @@ class PackedLlama:
         self._size = int(getattr(config, "head_dim", None) or config.hidden_size // self._heads)
         self._embedding = body.embed_tokens.weight.detach()
         self._norm = body.norm.weight.detach()
+        rounded = in_bfloat16(body)
         self._layers = [
             (
-                _Linear(
-                    [layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj], layer.input_layernorm
-                ),
-                _Linear([layer.self_attn.o_proj]),
-                _Linear([layer.mlp.gate_proj, layer.mlp.up_proj], layer.post_attention_layernorm),
-                _Linear([layer.mlp.down_proj]),
+                _Linear([attention.q_proj, attention.k_proj, attention.v_proj], layer.input_layernorm, rounded),
+                _Linear([attention.o_proj], None, rounded),
+                _Linear([mlp.gate_proj, mlp.up_proj], layer.post_attention_layernorm, rounded),
+                _Linear([mlp.down_proj], None, rounded),
             )
             for layer in body.layers
+            for attention, mlp in [(layer.self_attn, layer.mlp)]
         ]
 
     def hidden(self, tokens: Tokens) -> Tensor:
@@ -144,14 +144,14 @@ class _Adapter(NamedTuple):
 
 
 class _Linear:
-    """Linear layers that read the same input, behind a norm or not, as one frozen product with the adapters beside it."""
+    """Linear layers that read the same input, behind a norm or not, as one frozen product, rounded or not, with the adapters beside it."""
 
-    def __init__(self, linears: Sequence[Any], norm: Any = None) -> None:
+    def __init__(self, linears: Sequence[Any], norm: Any, rounded: bool) -> None:
         weight = torch.cat([_base(linear).weight.detach() for linear in linears])
         self._norm = None if norm is None else norm.weight.detach()
         if self._norm is not None:
             weight = weight * self._norm
-        self._product, self._product_back = packed(weight, _ROWS), packed(weight.T, _ROWS)
+        self._product, self._product_back = packed(weight, _ROWS, rounded), packed(weight.T, _ROWS, rounded)
         ends = torch.tensor([0, *(_base(linear).weight.shape[0] for linear in linears)]).cumsum(0).tolist()
         self._adapted = [
             (slice(begin, end), adapter)

@@ -4,11 +4,12 @@ Either a LoRA adapter is trained on frozen weights, or all weights (`lora_rank: 
 model as `model/` with tokenizer and processor; both are what `llmi_env.models.resolve_policy` reads.
 
 On a GPU everything computes there, in float32 or by autocast in bfloat16; sampler and trainer through the same modules, so that their
-logprobs agree as far as the precision goes.
+logprobs agree as far as the precision goes. On a CPU, products are computed in bfloat16 where that is asked for, all else in float32.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from llmi_env.errors import CheckpointError, ConfigError
 from llmi_env.models import load_model, quiet, resolve_policy, sees_pictures
 from llmi_env.policies.engines import model_parts
+from llmi_env.policies.packed import multiplies_bfloat16, round_products
 from llmi_env.policies.seeing_policy import SeeingTransformersPolicy
 from llmi_env.policies.transformers_policy import TransformersPolicy
 from llmi_env.policies.vision import Eyes
@@ -28,6 +30,8 @@ from trainers.sft import add_lora
 if TYPE_CHECKING:
     from llmi_env.ledger import Ledger
     from trainers.recipe import Recipe
+
+_log = logging.getLogger(__name__)
 
 
 class PolicyModel:
@@ -71,8 +75,6 @@ class PolicyModel:
             )
         model = model.to(device).eval()  # no dropout: the trainer's logprobs are to be the sampler's
         if recipe.dtype == "bfloat16":
-            if device == "cpu":
-                raise ConfigError("dtype=bfloat16 is for a GPU, and there is none: take dtype=float32")
             compute_in_bfloat16(model, device)
         return cls(model, tokenizer, eyes, recipe.gradient_checkpointing)
 
@@ -216,8 +218,12 @@ def find_device(name: str) -> str:
 
 
 def compute_in_bfloat16(model: Any, device: str) -> None:
-    """Run body and head of a model under autocast, whoever calls them and in whichever thread."""
+    """Run body and head of a model under autocast, whoever calls them and in whichever thread; on a CPU the packed products likewise."""
     import torch
 
+    if device == "cpu":
+        round_products(*model_parts(model))
+        if not multiplies_bfloat16():
+            _log.warning("dtype=bfloat16: this processor does not multiply bfloat16, float32 is faster on it")
     for part in model_parts(model):
         part.forward = torch.autocast(device, torch.bfloat16)(part.forward)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmi_env.policies.packed import packed, packed_head
+from llmi_env.policies.packed import in_bfloat16, packed, packed_head
 
 if TYPE_CHECKING:
     import torch
@@ -144,16 +144,17 @@ class LlamaEngine:
             self._norm = body.norm.weight.detach()
             self._head = packed_head(head, vocab_size)
             self._layers = []
+            rounded = in_bfloat16(body)
             for layer in body.layers:
                 attention, mlp = layer.self_attn, layer.mlp
                 w_qkv = torch.cat([_weight(getattr(attention, f"{name}_proj")) for name in "qkv"])
                 w_gate_up = torch.cat([_weight(mlp.gate_proj), _weight(mlp.up_proj)])
                 self._layers.append(
                     (
-                        packed(w_qkv * layer.input_layernorm.weight),
-                        packed(_weight(attention.o_proj)),
-                        packed(w_gate_up * layer.post_attention_layernorm.weight),
-                        packed(_weight(mlp.down_proj)),
+                        packed(w_qkv * layer.input_layernorm.weight, bfloat16=rounded),
+                        packed(_weight(attention.o_proj), bfloat16=rounded),
+                        packed(w_gate_up * layer.post_attention_layernorm.weight, bfloat16=rounded),
+                        packed(_weight(mlp.down_proj), bfloat16=rounded),
                     )
                 )
 

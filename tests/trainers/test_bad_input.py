@@ -197,8 +197,6 @@ def test_a_gpu_that_is_not_there(
     with pytest.raises(ConfigError, match="device=cuda, and torch finds no GPU"):
         train(tiny_recipe(device="cuda"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(ConfigError, match="bfloat16 is for a GPU"):
-        train(tiny_recipe(dtype="bfloat16"), tmp_path / "run")
 
 
 def test_options_of_the_recipes_that_ship() -> None:

@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 
+from llmi_env.policies.engines import model_parts  # noqa: E402
+from llmi_env.policies.packed import round_products  # noqa: E402
 from tests.policies.test_engines import VOCAB, tiny_llama  # noqa: E402
 from trainers.forward import score_responses  # noqa: E402
 from trainers.packed_llama import fits, packed_llama  # noqa: E402
@@ -77,6 +79,16 @@ def test_equals_the_plain_modules(options: dict[str, Any], monkeypatch: pytest.M
 )
 def test_prompts_and_responses_of_all_shapes(prompts: Any, responses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     check(adapted(), monkeypatch, prompts, responses)
+
+
+def test_rounded_products_are_near() -> None:
+    exact, model = results(adapted()), adapted()
+    round_products(*model_parts(model))
+    found = results(model)
+    assert 0 < (found[0] - exact[0]).abs().max() < 0.1
+    ours, theirs = (torch.cat([g.flatten() for g in side[2].values()]) for side in (found, exact))
+    assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.99
+    assert all(gradient.dtype is torch.float32 for gradient in found[2].values())
 
 
 def test_the_adapters_weights_are_those_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def test_bfloat16_is_what_the_model_computes_in_whoever_calls_it(
     model = PolicyModel.load(tiny_recipe(lora_rank=0))
     lines = ledgers(model, world)
     exact = model.score(lines).logprobs_BT
-    compute_in_bfloat16(model.model, "cpu")  # on a CPU for the test's sake: recipes refuse it there
+    compute_in_bfloat16(model.model, "cpu")
     assert model.model.model.embed_tokens.weight.dtype is torch.float32
     rough, gradient = gradients(model, lines)
     assert 0 < (rough - exact).abs().max() < 0.1

@@ -22,7 +22,6 @@ def test_the_quickstart_and_changes_to_it() -> None:
         ("minibatches=9", "cannot share out the 4 groups"),
         ("algorithm=ppo2", "algorithm"),
         ("dynamic_sampling.max_batches=1", "max_batches"),
-        ("dtype=bfloat16 device=cpu", "for device=cuda"),
         ("algorithm=ppo dynamic_sampling.max_batches=2", "leave it out"),
         ("algorithm=ppo learn_from=2", "leave it out"),
         ("learn_from=9", "learn_from=9 of samples=4"),
