@@ -195,7 +195,7 @@ class Recipe(BaseRecipe):
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes products in it, on a GPU by autocast; weights and optimiser stay in float32. On a CPU that is faster where the
-    processor multiplies bfloat16 (`avx512_bf16`, `amx_bf16` in /proc/cpuinfo); recomputed logprobs then differ from sampled ones by some 0.04."""
+    processor multiplies bfloat16 (`avx512_bf16`, `amx_bf16` in /proc/cpuinfo); logprobs computed again are then off by some 0.04."""
 
     micro_batch: int = Field(default=8, ge=1)
     """Documents of one forward and backward pass; fewer need less memory, the gradients are added up."""
