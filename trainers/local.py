@@ -388,7 +388,7 @@ def _learn(
         if active and critic is not None:
             tally.most("value_grad_norm", critic.step())
     figures = tally.results()
-    if (figures["logprob_error"] or 0) > 1e-2:
+    if (figures["logprob_error"] or 0) > 1e-2 and recipe.dtype == "float32":
         _log.warning("logprobs of sampler and trainer differ by %.2g", figures["logprob_error"])
     return {**figures, "lr": lr}
 

@@ -190,6 +190,9 @@ class Recipe(BaseRecipe):
     eval_seed: int = Field(default=1234, ge=0)
     """Of the evaluation; before and after use the same."""
 
+    eval_temperature: float = Field(default=1.0, ge=0)
+    """Of sampling in the evaluation; 0 takes the likeliest token. In training it is 1, so that logprobs are those of the model."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the policy computes; `auto` takes a GPU where there is one."""
 

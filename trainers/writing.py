@@ -39,7 +39,13 @@ class Writer:
         self._tools = tool_specs(recipe.env.services)
 
     async def write(
-        self, tasks: Sequence[Task], samples: int, seed: int, first_group: int = 0, meanwhile: Meanwhile | None = None
+        self,
+        tasks: Sequence[Task],
+        samples: int,
+        seed: int,
+        first_group: int = 0,
+        meanwhile: Meanwhile | None = None,
+        sampling: Sampling | None = None,
     ) -> RolloutBatch:
         """`samples` documents of each task; tools and judges work while the policy writes on. Groups are counted from `first_group`."""
         recipe, env = self._recipe, self._recipe.env
@@ -51,7 +57,7 @@ class Writer:
             samples=samples,
             seed=seed,
             max_tokens=recipe.max_tokens,
-            sampling=Sampling(),
+            sampling=sampling or Sampling(),
             limits=env.limits.episode(),
             tools=self._tools,
             prompt=env.prompt,
@@ -63,7 +69,8 @@ class Writer:
 
     async def evaluate(self, tasks: Sequence[Task]) -> Evaluation:
         """The held-out tasks, each time under the same seed."""
-        batch = await self.write(tasks, self._recipe.eval_samples, self._recipe.eval_seed)
+        sampling = Sampling(temperature=self._recipe.eval_temperature)
+        batch = await self.write(tasks, self._recipe.eval_samples, self._recipe.eval_seed, sampling=sampling)
         return Evaluation(batch.rollouts)
 
     def check_room(self, tasks: Sequence[Task], context: int) -> None:

@@ -209,6 +209,19 @@ def test_variants(tiny_recipe: Callable[..., Any], tmp_path: Path, changes: dict
     assert json.dumps(trained)
 
 
+def test_the_evaluation_may_take_the_likeliest_tokens(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    train(tiny_recipe(steps=1, eval_samples=2, eval_temperature=0.0), tmp_path / "run", console=quiet())
+
+    def written(phase: str) -> dict[int, list[list[int]]]:
+        found: dict[int, list[list[int]]] = {}
+        for _, rollout in read_episodes(tmp_path / "run", phase):
+            found.setdefault(rollout.group, []).append(list(rollout.ledger.response_ids))
+        return found
+
+    assert written("before") and all(first == second for first, second in written("before").values())
+    assert all(first != second for first, second, *_ in written("train-*").values()), "in training they are drawn"
+
+
 def wait_for(path: Path, text: str, process: subprocess.Popen[str]) -> None:
     for _ in range(1200):
         if path.exists() and text in path.read_text():
