@@ -48,12 +48,15 @@ class ToolSpec:
         purpose: one line: what the tool is for.
         params: exactly these parameters, no others.
         example: an example call's params.
+        sees_earlier: whether a call is given the pictures that the document's earlier calls of the tool brought, so that it can bring
+            another one. It then waits for those.
     """
 
     name: str
     purpose: str
     params: tuple[ParamSpec, ...]
     example: Mapping[str, Any] = field(default_factory=dict)
+    sees_earlier: bool = False
 
 
 SEARCH = ToolSpec(

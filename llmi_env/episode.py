@@ -80,6 +80,7 @@ class CallRequest:
         seed: 31-bit seed fixed by task, episode seed and index.
         depends_on: index of the earlier figure that the call points at, or `None`.
         inputs: the input picture that the call points at, or nothing.
+        earlier: indices of the tool's earlier figures, where its spec says that it sees them.
     """
 
     index: int
@@ -87,6 +88,7 @@ class CallRequest:
     seed: int
     depends_on: int | None = None
     inputs: tuple[Picture, ...] = ()
+    earlier: tuple[int, ...] = ()
 
 
 class Episode:
@@ -265,11 +267,23 @@ class Episode:
                 self._call_seed(index),
                 depends_on=target - len(inputs) if target is not None and target >= len(inputs) else None,
                 inputs=(inputs[target],) if target is not None and target < len(inputs) else (),
+                earlier=self._earlier(call),
             )
             self._pending[index] = request
         self._figures.append(len(self._blocks))
         self._blocks.append(Figure(written.body, call, failure, written.closed, written.tag))
         return request
+
+    def _earlier(self, call: Call) -> tuple[int, ...]:
+        """Figures before this one that the same tool was asked for, where it sees them."""
+        if not self.tools[call.tool].sees_earlier:
+            return ()
+        blocks = [self._blocks[place] for place in self._figures]
+        return tuple(
+            index
+            for index, block in enumerate(blocks)
+            if isinstance(block, Figure) and block.call is not None and block.call.tool == call.tool
+        )
 
     def _call_seed(self, index: int) -> int:
         digest = hashlib.sha256(f"{self.task.key}:{self.seed}:{index}".encode()).digest()

@@ -1,6 +1,7 @@
 """Carrying out the calls of one episode, without barriers.
 
-A call starts when it is requested; one that points at an earlier figure waits for that figure and for nothing else. The policy may
+A call starts when it is requested; one that points at an earlier figure waits for that figure and for nothing else (a tool that is to bring
+other pictures than before, for those that it brought). The policy may
 write on meanwhile. Outcomes come back in the order in which they land::
 
     async with CallScheduler(world) as calls:
@@ -127,6 +128,8 @@ class CallScheduler:
             if not isinstance(source, Picture):
                 return _without_source(request, source)
             pictures = (*pictures, source)
+        for earlier in [await self._source(index) for index in request.earlier]:
+            pictures = (*pictures, earlier) if isinstance(earlier, Picture) else pictures
         return await self._world.run(request.call, pictures, seed=request.seed)
 
     async def _source(self, index: int) -> Outcome | None:

@@ -3,14 +3,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from llmi_env.calls import Call
+from llmi_env.calls import BUILTIN, Call
 from llmi_env.document import Failure, Outcome, Picture
 from llmi_env.episode import CallRequest, Episode
-from llmi_env.errors import WorldError
+from llmi_env.errors import NothingFound, WorldError
 from llmi_env.task import Task
 from llmi_env.testing import SimulatedTool, simulated_world
 from llmi_env.world.in_process import InProcessWorld
@@ -55,6 +56,44 @@ def test_an_edit_waits_only_for_its_figure() -> None:
             return [index async for index, _ in calls.completed()]
 
     assert asyncio.run(scenario()) == [1, 2, 3, 0]
+
+
+def test_a_tool_that_sees_its_earlier_pictures_waits_for_them() -> None:
+    tools = {**BUILTIN, "search": replace(BUILTIN["search"], sees_earlier=True)}
+    episode = Episode(Task("Two owls."), tools=tools)
+    requests = episode.write(
+        "".join(
+            f"<imgen>{Call(tool, '', params).to_json()}</imgen>"
+            for tool, params in (
+                ("search", {"query": "owl"}),
+                ("diffusion", {"prompt": "owl"}),
+                ("search", {"query": "owls"}),
+                ("search", {"query": "nothing"}),
+                ("search", {"query": "owl again"}),
+            )
+        )
+    )
+    assert [request.earlier for request in requests] == [(), (), (0,), (0, 2), (0, 2, 3)]
+    given: dict[str, list[str]] = {}
+
+    class Search(SimulatedTool):
+        async def __call__(self, params: Any, context: Any) -> Picture:
+            given[params["query"]] = [picture.digest for picture in context.pictures]
+            if params["query"] == "nothing":
+                raise NothingFound("nothing")
+            return await super().__call__(params, context)
+
+    async def scenario() -> dict[int, Outcome]:
+        async with CallScheduler(
+            world_with(search=Search("search", 0.02), diffusion=SimulatedTool("diffusion"))
+        ) as calls:
+            for request in requests:
+                calls.start(request)
+            return await calls.wait_all()
+
+    outcomes = asyncio.run(scenario())
+    first, second = (outcomes[index].digest for index in (0, 2) if isinstance(outcomes[index], Picture))
+    assert given == {"owl": [], "owls": [first], "nothing": [first, second], "owl again": [first, second]}
 
 
 def test_a_chain_gets_the_pictures_it_points_at() -> None:
