@@ -29,6 +29,15 @@ _KL_BOUND = 10.0
 # --------------------------------------------------------------------------------------------------------------- advantages
 
 
+def lighter_below(advantages_B: Tensor, weight: float) -> Tensor:
+    """(B,) advantages with those below zero multiplied by `weight`.
+
+    What is made less likely gives its probability to everything else, nonsense included; what is made likelier takes it from there. With a
+    weight below 1 the policy grows surer of what it does well (arXiv 2506.01347), and the gradient is biased towards that.
+    """
+    return advantages_B.where(advantages_B >= 0, advantages_B * weight)
+
+
 def grpo_advantages(
     returns_B: Tensor, groups_B: Tensor | Sequence[int], scored_B: Tensor | None = None, scale: bool = True
 ) -> Tensor:

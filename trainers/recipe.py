@@ -152,6 +152,10 @@ class Recipe(BaseRecipe):
     scale_advantages: bool = True
     """Divide advantages by the group's standard deviation (GRPO); without it Dr. GRPO."""
 
+    negative_weight: float = Field(default=1.0, ge=0, le=1)
+    """Weight of documents that are worse than their group's mean. Less keeps a small policy from spreading its probability over nonsense (arXiv
+    2506.01347); 0 learns from the better ones alone."""
+
     kl_coefficient: float = Field(default=0.0, ge=0)
     """Weight of the divergence from the starting policy in the loss. Where all weights are trained it needs a second copy of them."""
 
@@ -226,6 +230,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield "dynamic_sampling compares the documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
     if recipe.learn_from is not None and recipe.algorithm == "ppo":
         yield "learn_from chooses among the documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
+    if recipe.negative_weight != 1 and recipe.algorithm == "ppo":
+        yield "negative_weight weighs documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
     if recipe.learn_from is not None and recipe.learn_from > recipe.samples:
         yield f"learn_from={recipe.learn_from} of samples={recipe.samples} documents: take as many or fewer"
 

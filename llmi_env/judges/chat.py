@@ -9,7 +9,6 @@ repeated by the judge (see `openai_judge`), which can also repeat a reply that i
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import logging
 import os
 import random
@@ -21,8 +20,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from llmi_env.errors import require
-from llmi_env.judges.openai_options import OPENAI_URL, JudgeOptions
+from llmi_env.judges.openai_options import JudgeOptions
 from llmi_env.judges.reply import quoted
+from llmi_env.openai_access import OPENAI_URL, message_of, retry_after
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 4_000_000
@@ -224,13 +224,13 @@ class Chat:
 
     def _status(self, error: Any) -> NoReply:
         status, headers = error.status_code, error.response.headers
-        reason = f"HTTP {status}: {quoted(self._safe(_said(error)))}"
+        reason = f"HTTP {status}: {quoted(self._safe(message_of(error)))}"
         if status == 401:
             named = self.options.api_key_env
             reason += f"; check the key{f' in {named}' if named else ''} (option api_key_env)"
         elif status == 404:
             reason += f"; check the model {self.options.model!r} and the address {self.options.base_url}"
-        seconds = _retry_after(headers)
+        seconds = retry_after(headers)
         again = status >= 500 or status in _TRANSIENT
         if status == 429 and getattr(error, "code", None) == "insufficient_quota":
             again = False
@@ -276,27 +276,3 @@ def _place() -> tuple[int, object]:
 
 def _start(data: bytes) -> str:
     return quoted(data[:2000].decode("utf-8", "backslashreplace"))
-
-
-def _said(error: Any) -> str:
-    """The message in the body of an error, or the body itself."""
-    body = error.body
-    if isinstance(body, Mapping):
-        return str(body.get("message") or body.get("detail") or body)
-    return str(body or error.message)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: a number, or a date."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        said = headers.get(name, "")
-        try:
-            seconds = float(said) * unit
-        except ValueError:
-            parsed = email.utils.parsedate_tz(said)
-            if parsed is None:
-                continue
-            seconds = email.utils.mktime_tz(parsed) - time.time()
-        if seconds >= 0:  # which NaN is not
-            return seconds
-    return None

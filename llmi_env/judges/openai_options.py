@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.judges.prompt import load_prompt
+from llmi_env.openai_access import OPENAI_URL, checked_url, find_key
 
-OPENAI_URL = "https://api.openai.com/v1"
 PROMPTS = ("text", "multimodal")
 """The prompts that score reward terms."""
 
@@ -22,7 +19,6 @@ PROMPTS = ("text", "multimodal")
 _NEUTRAL = frozenset(
     {"api_key_env", "timeout", "retries", "concurrency", "prompt_price", "completion_price", "cache_name", "base_url"}
 )
-_LOCAL_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local")
 
 
 class JudgeOptions(BaseModel):
@@ -95,13 +91,7 @@ class JudgeOptions(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_url(cls, url: str) -> str:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ValueError(f"an address such as http://127.0.0.1:8000/v1 is needed, not {url!r}")
-        if urlsplit(url).username or urlsplit(url).password or urlsplit(url).query:
-            raise ValueError(
-                "a key in the address would be written into reports: name its variable as api_key_env, and extra fields as extra_body"
-            )
-        return url
+        return checked_url(url)
 
     @field_validator("api_key_env")
     @classmethod
@@ -156,42 +146,9 @@ class JudgeOptions(BaseModel):
         Raises:
             ConfigError: one is needed and its variable is not set.
         """
-        name = self.api_key_env
-        if name is None:
-            if self.api_version is not None:
-                name = "AZURE_OPENAI_API_KEY"
-            elif urlsplit(self.base_url).hostname == urlsplit(OPENAI_URL).hostname:
-                name = "OPENAI_API_KEY"
-            elif _is_hosted(self.base_url):
-                raise ConfigError(
-                    f"openai judge: name the environment variable that holds the key for {self.base_url} as api_key_env ('' if "
-                    "that server wants none)"
-                )
-            else:
-                return ""
-        if not name:
-            return ""
-        key = os.environ.get(name, "").strip()
-        if not key:
-            raise ConfigError(
-                f"openai judge: {self.base_url} needs a key and the environment variable {name} is not set where the World runs: "
-                f"export {name}=..., or name another as api_key_env"
-            )
-        return key
+        return find_key(self.api_key_env, self.base_url, azure=self.api_version is not None)
 
     def decisive(self) -> str:
         """Everything that can move a score, as JSON."""
         data = self.model_dump(mode="json", exclude=set(_NEUTRAL))
         return json.dumps({**data, "server": self.cache_name or self.base_url}, sort_keys=True)
-
-
-def _is_hosted(url: str) -> bool:
-    """Whether an address looks like a service on the internet: encrypted, and neither a private address nor a local name."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme != "https" or "." not in host or host.endswith(_LOCAL_ENDINGS):
-        return False
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return True

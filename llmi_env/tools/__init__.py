@@ -36,6 +36,11 @@ TOOLS = Registry(
         "diffusion": "llmi_env.tools.diffusion:DiffusionTool",
         "code": "llmi_env.tools.code:CodeTool",
         "edit": "llmi_env.tools.edit:EditTool",
+        "web-search": "llmi_env.tools.web.search:WebSearchTool",
+        "image-server": "llmi_env.tools.image_server:ImageServerTool",
+        "image-server-edit": "llmi_env.tools.image_server:ImageServerEditTool",
+        "diffusers-edit": "llmi_env.tools.diffusers_edit:DiffusersEditTool",
+        "http": "llmi_env.tools.http_tool:HttpTool",
     },
 )
 """Every tool that can be named in a configuration."""

@@ -1,21 +1,18 @@
 """The diffusion tool: draws a picture from a prompt with any text-to-image pipeline of `diffusers`.
 
 By default the pipeline that ships with this package draws: small icons in well under a second on one core, without network. Any other
-one is named by its hub name or its folder. The pipeline is loaded on the first call, in the tool's one thread; pictures are drawn
-there one at a time, so that no neighbour can change a picture's bits and the event loop is never held up.
+one is named by its hub name or its folder. The pipeline is loaded on the first call, in the tool's one thread (see `pipelines`); pictures
+are drawn there one at a time, so that no neighbour can change a picture's bits. With `batch` above 1 calls that come together are drawn
+together: faster on a GPU, and no longer the same to the last bit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import inspect
-import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,9 +20,9 @@ from typing import Any
 from PIL import Image
 
 from llmi_env.document import Picture, Provenance
-from llmi_env.errors import AssetError, BadParams, ConfigError, MissingExtra, Refused, ToolUnavailable, did_you_mean
-from llmi_env.loading import LOADING
+from llmi_env.errors import AssetError, ConfigError, Refused, ToolUnavailable
 from llmi_env.tools.base import DIFFUSION, ToolContext, ToolSpec
+from llmi_env.tools.pipelines import PipelineHost, PipelineOptions, asked_prompt, generators
 
 __all__ = ["EMBEDDED", "DiffusionTool"]
 
@@ -34,13 +31,13 @@ logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
 """Stands for the pipeline that ships with this package."""
 EMBEDDED_BACKEND = "tiny-diffusion"
-MAX_PROMPT = 2000
-"""Characters of a prompt that are handed on; text encoders read far fewer."""
-_DTYPES = ("float32", "float16", "bfloat16")
+_EMBEDDED_CLASS = "TinyDiffusionPipeline"
+_LONELY = 8
+"""So many batches of a single picture in a row are told: the World lets no more calls through."""
 
 
 class DiffusionTool:
-    """Text to picture; the same prompt and seed give the same bytes on the same machine.
+    """Text to picture; with `batch=1` the same prompt and seed give the same bytes on the same machine.
 
     Args:
         model: `embedded`, a folder that `save_pretrained` wrote, or a name on the model hub.
@@ -53,9 +50,18 @@ class DiffusionTool:
         threads: CPU threads while drawing, since their number can change a picture's last bits; `None` stands for 1 with the embedded
             pipeline, which is too small to gain from more, and leaves others to torch.
         options: further keywords of the pipeline's call, e.g. `{"negative_prompt": "text"}`.
+        scheduler: class of diffusers in place of the pipeline's own scheduler, e.g. `EulerDiscreteScheduler`; it takes its settings from that.
+        scheduler_options: settings of the scheduler, e.g. `{"timestep_spacing": "trailing"}`.
+        batch: how many calls are drawn together at most. Above 1 pictures are NOT bit-stable: the same prompt and seed start from the same
+            noise, and what they become differs in the last bits by who was drawn beside them. The World must let that many calls
+            through: its `concurrency` of this tool is 1 where nothing is said.
+        batch_wait: seconds that a call waits for others to be drawn with.
+
+    Attributes:
+        cacheable: whether the World may keep pictures for later runs: those of a model on the hub, which take seconds.
 
     Raises:
-        ConfigError: an option out of range.
+        ConfigError: an option out of range, no such scheduler, or a batch with the embedded pipeline, which draws one by one.
         MissingExtra: torch or diffusers is not installed.
         AssetError: the embedded weights are missing.
     """
@@ -71,20 +77,38 @@ class DiffusionTool:
         width: int | None = None,
         threads: int | None = None,
         options: Mapping[str, Any] | None = None,
+        scheduler: str | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
+        batch: int = 1,
+        batch_wait: float = 0.05,
     ) -> None:
-        _check_options(model, dtype, {"steps": steps, "height": height, "width": width, "threads": threads})
-        for module in ("torch", "diffusers", "transformers"):
-            if importlib.util.find_spec(module) is None:
-                raise MissingExtra("the diffusion tool", "offline", module)
-        if model == EMBEDDED and not (_embedded_folder() / "model_index.json").is_file():
-            raise AssetError("the embedded diffusion weights are missing; reinstall the package")
-        self._model = str(Path(model).expanduser()) if model.startswith("~") else model
-        self._dtype, self._device = dtype, device
-        self._threads = 1 if threads is None and model == EMBEDDED else threads
+        embedded = model == EMBEDDED
+        if batch > 1 and embedded:
+            raise ConfigError("diffusion: the embedded pipeline draws one by one; `batch` needs another `model`")
+        if batch_wait < 0:
+            raise ConfigError(f"diffusion: batch_wait is a number of seconds, not {batch_wait!r}")
         call = {"num_inference_steps": steps, "guidance_scale": guidance, "height": height, "width": width}
-        self._keywords = {name: value for name, value in call.items() if value is not None} | dict(options or {})
-        self._pipeline: Any = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._host = PipelineHost(
+            PipelineOptions(
+                tool="diffusion",
+                model=str(_embedded_folder()) if embedded else model,
+                dtype=dtype,
+                device=device,
+                threads=1 if threads is None and embedded else threads,
+                scheduler=scheduler,
+                scheduler_options=dict(scheduler_options or {}),
+                counts={"steps": steps, "height": height, "width": width, "batch": batch},
+            ),
+            keywords={name: value for name, value in call.items() if value is not None} | dict(options or {}),
+            own={_EMBEDDED_CLASS: _embedded_class},
+            name=EMBEDDED_BACKEND if embedded else None,
+        )
+        if embedded and not (_embedded_folder() / "model_index.json").is_file():
+            raise AssetError("the embedded diffusion weights are missing; reinstall the package")
+        self._model = model
+        self.cacheable = self._host.lasting
+        self._source = "generated by llmi-env" if embedded else f"generated by {self._host.folder.name}"
+        self._together = _Together(self._draw_all, batch, batch_wait) if batch > 1 else None
 
     @property
     def spec(self) -> ToolSpec:
@@ -99,157 +123,177 @@ class DiffusionTool:
             Refused: the model's own safety checker withheld the picture.
             ToolUnavailable: the pipeline cannot be loaded or failed.
         """
-        prompt = params.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise BadParams("the prompt is empty; say what to draw, e.g. 'a blue house on the moon'")
-        words = " ".join(prompt.split())[:MAX_PROMPT]
-        return await asyncio.get_running_loop().run_in_executor(
-            self._own_thread(), self._draw, words, int(context.seed)
-        )
+        wish = _Wish(asked_prompt(params), int(context.seed))
+        if self._together is not None:
+            return await self._together(wish)
+        return await self._host.run(lambda pipeline: self._draw(pipeline, wish))
 
     async def warm(self) -> None:
         """Load the pipeline: that takes seconds, or minutes for a large one."""
-        await asyncio.get_running_loop().run_in_executor(self._own_thread(), self._loaded)
+        await self._host.warm()
 
     async def aclose(self) -> None:
         """Ends the thread and lets the pipeline go; may be called twice, and the tool may be used again after."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            await asyncio.to_thread(thread.shutdown, wait=True, cancel_futures=True)
-        self._pipeline = None
+        if self._together is not None:
+            self._together.close()
+        await self._host.aclose()
 
-    def _own_thread(self) -> ThreadPoolExecutor:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffusion")
-        return self._thread
-
-    def _draw(self, prompt: str, seed: int) -> Picture:
+    def _draw(self, pipeline: Any, wish: _Wish) -> Picture:
         """Runs in the tool's thread."""
-        import torch
-
-        pipeline = self._loaded()
         started = time.monotonic()
-        # noise from a CPU generator: the same seed starts from the same noise on every device
-        generator = torch.Generator("cpu").manual_seed(seed)
-        try:
-            with _threads(self._threads):
-                result = pipeline(prompt, generator=generator, **self._keywords)
-        except (RuntimeError, ValueError, TypeError, OSError, ImportError) as error:
-            raise ToolUnavailable(f"the pipeline {self._name} failed: {error}") from error
-        if any(getattr(result, "nsfw_content_detected", None) or ()):
-            raise Refused("the model's safety checker withheld the picture; ask for something else")
-        image: Image.Image = result.images[0].convert("RGB")
-        provenance = Provenance(backend=self._name, caption=prompt, source=self._source, seed=seed)
-        return Picture(image, provenance, seconds=time.monotonic() - started)
+        (generator,) = generators([wish.seed])
+        result = self._host.call(pipeline, wish.prompt, generator=generator, **self._host.keywords)
+        withheld = getattr(result, "nsfw_content_detected", None) or ()
+        return self._picture(wish, result.images[0], any(withheld), started)
 
-    @property
-    def _name(self) -> str:
-        return EMBEDDED_BACKEND if self._model == EMBEDDED else f"diffusers:{Path(self._model).name}"
+    def _draw_all(self, wishes: Sequence[_Wish]) -> Awaitable[list[Picture | Exception]]:
+        return self._host.run(lambda pipeline: self._draw_together(pipeline, wishes))
 
-    @property
-    def _source(self) -> str:
-        return "generated by llmi-env" if self._model == EMBEDDED else f"generated by {Path(self._model).name}"
-
-    def _loaded(self) -> Any:
-        if self._pipeline is None:
+    def _draw_together(self, pipeline: Any, wishes: Sequence[_Wish]) -> list[Picture | Exception]:
+        """Runs in the tool's thread: a picture, or what is wrong, for each wish."""
+        # the embedded class draws one by one, also from a folder, and knows one generator
+        if len(wishes) > 1 and type(pipeline).__name__ != _EMBEDDED_CLASS:
             started = time.monotonic()
+            # what is said of one picture is said of each: pipelines want as many of them as prompts
+            keywords = {
+                name: [value] * len(wishes) if isinstance(value, str) and "prompt" in name else value
+                for name, value in self._host.keywords.items()
+            }
             try:
-                with LOADING, _no_progress_bars():
-                    pipeline = self._load()
-            except (OSError, ValueError, ImportError, RuntimeError, AttributeError) as error:
-                raise ToolUnavailable(f"the diffusion pipeline {self._model!r} cannot be loaded: {error}") from error
-            self._check_keywords(pipeline)
-            pipeline.set_progress_bar_config(disable=True)
-            self._pipeline = pipeline
-            logger.info("loaded %s in %.1f s", self._name, time.monotonic() - started)
-        return self._pipeline
+                result = self._host.call(
+                    pipeline,
+                    [wish.prompt for wish in wishes],
+                    generator=generators(wish.seed for wish in wishes),
+                    **keywords,
+                )
+                withheld = getattr(result, "nsfw_content_detected", None) or [False] * len(wishes)
+                return [
+                    _caught(self._picture, wish, image, bool(bad), started)
+                    for wish, image, bad in zip(wishes, result.images, withheld, strict=True)
+                ]
+            except Exception as error:  # whatever one of them made the pipeline raise, the others are drawn
+                logger.warning("a batch of %d pictures failed, each is drawn alone: %s", len(wishes), error)
+        return [_caught(self._draw, pipeline, wish) for wish in wishes]
 
-    def _load(self) -> Any:
-        import torch
-        from diffusers import DiffusionPipeline
-
-        folder = _embedded_folder() if self._model == EMBEDDED else Path(self._model)
-        kind, keywords = DiffusionPipeline, dict[str, Any]()
-        if _pipeline_class(folder) == "TinyDiffusionPipeline":
-            from llmi_env.tools.tiny_diffusion import TextStates, TinyDiffusionPipeline
-
-            kind = TinyDiffusionPipeline
-            keywords["text"] = TextStates.load()
-        device = self._device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        keywords[_dtype_keyword()] = getattr(torch, self._dtype or ("float32" if device == "cpu" else "float16"))
-        pipeline = kind.from_pretrained(folder if folder.is_dir() else self._model, **keywords)
-        return pipeline.to(device)
-
-    def _check_keywords(self, pipeline: Any) -> None:
-        taken = inspect.signature(pipeline.__call__).parameters
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
-            return
-        for name in self._keywords:
-            if name not in taken:
-                raise ToolUnavailable(f"{type(pipeline).__name__} takes no {name!r}{did_you_mean(name, taken)}")
+    def _picture(self, wish: _Wish, image: Image.Image, withheld: bool, started: float) -> Picture:
+        if withheld:
+            raise Refused("the model's safety checker withheld the picture; ask for something else")
+        provenance = Provenance(backend=self._host.name, caption=wish.prompt, source=self._source, seed=wish.seed)
+        return Picture(image.convert("RGB"), provenance, seconds=time.monotonic() - started)
 
 
-def _check_options(model: str, dtype: str | None, counts: Mapping[str, int | None]) -> None:
-    if dtype is not None and dtype not in _DTYPES:
-        raise ConfigError(f"diffusion: no dtype {dtype!r}{did_you_mean(dtype, _DTYPES)}")
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise ConfigError(f"diffusion: {name} must be at least 1, not {value}")
-    if model != EMBEDDED and model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
-        raise ConfigError(
-            f"diffusion: no folder {model!r}; give a folder that save_pretrained wrote, or a name on the hub"
-        )
+@dataclass(frozen=True)
+class _Wish:
+    """What one call wants."""
+
+    prompt: str
+    seed: int
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Torch's threads for the work of this thread; what it was is restored, as torch hands it on to threads that start later."""
-    import torch
+class _Together:
+    """Calls that come at about the same time, drawn in one go. One that fails, or is given up, leaves the others alone.
 
-    before = torch.get_num_threads()
-    if count is None or count == before:
-        yield
+    Args:
+        draw: draws some, and gives a picture or an error for each.
+        most: how many at most.
+        wait: seconds that the first one waits for others.
+    """
+
+    def __init__(
+        self, draw: Callable[[Sequence[_Wish]], Awaitable[list[Picture | Exception]]], most: int, wait: float
+    ) -> None:
+        self._draw, self._most, self._wait = draw, most, wait
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: list[tuple[_Wish, asyncio.Future[Picture]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._drawing: set[asyncio.Task[None]] = set()
+        self._lonely = 0
+
+    async def __call__(self, wish: _Wish) -> Picture:
+        """Wait for others, and for the picture."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waited on another loop went with it
+            self._loop = loop
+            self._forget()
+        future: asyncio.Future[Picture] = loop.create_future()
+        self._waiting = [*((one, given) for one, given in self._waiting if not given.done()), (wish, future)]
+        if len(self._waiting) >= self._most:
+            self._start()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._wait, self._start)
+        return await future
+
+    def close(self) -> None:
+        """Give up those that wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for _, future in self._waiting:
+            _settle(future, _closed())
+        self._forget()
+
+    def _forget(self) -> None:
+        self._waiting, self._timer, self._drawing = [], None, set()
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch = [(wish, future) for wish, future in self._waiting if not future.done()]
+        self._waiting = []
+        if batch and self._loop is not None:
+            self._tell_of_lonely(len(batch))
+            # a task of nobody's: a call that is given up does not take those drawn with it along
+            task = self._loop.create_task(self._carry_out(batch))
+            self._drawing.add(task)
+            task.add_done_callback(self._drawing.discard)
+
+    async def _carry_out(self, batch: Sequence[tuple[_Wish, asyncio.Future[Picture]]]) -> None:
+        outcomes: list[Picture | Exception]
+        try:
+            outcomes = await self._draw([wish for wish, _ in batch])
+        except asyncio.CancelledError:
+            outcomes = [_closed() for _ in batch]
+        except Exception as error:  # the pipeline cannot be loaded: nobody's call more than another's
+            outcomes = [error for _ in batch]
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            _settle(future, outcome)
+
+    def _tell_of_lonely(self, size: int) -> None:
+        self._lonely = self._lonely + 1 if size == 1 else 0
+        if self._lonely == _LONELY:
+            logger.warning(
+                "diffusion: batch is %d, and calls come one at a time: let the World run more of them "
+                "(concurrency: {diffusion: %d})",
+                self._most,
+                self._most,
+            )
+
+
+def _settle(future: asyncio.Future[Picture], outcome: Picture | Exception) -> None:
+    if future.done():
         return
-    torch.set_num_threads(count)
+    if isinstance(outcome, Picture):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)
+
+
+def _closed() -> ToolUnavailable:
+    return ToolUnavailable("the diffusion tool was closed while the picture waited to be drawn")
+
+
+def _caught(work: Callable[..., Picture], *args: Any) -> Picture | Exception:
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Loading is logged, not drawn: bars of the world's process would run through the display of whoever started it."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
-
-    shown = [library for library in (of_diffusers, of_transformers) if library.is_progress_bar_enabled()]
-    for library in shown:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library in shown:
-            library.enable_progress_bar()
+        return work(*args)
+    except Exception as error:
+        return error
 
 
 def _embedded_folder() -> Path:
     return Path(str(files("llmi_env") / "assets" / "diffusion"))
 
 
-def _pipeline_class(folder: Path) -> str | None:
-    index = folder / "model_index.json"
-    if not index.is_file():
-        return None
-    name = json.loads(index.read_text("utf-8")).get("_class_name")
-    return name if isinstance(name, str) else None
+def _embedded_class() -> tuple[Any, dict[str, Any]]:
+    from llmi_env.tools.tiny_diffusion import TextStates, TinyDiffusionPipeline
 
-
-def _dtype_keyword() -> str:
-    """What `from_pretrained` calls it: diffusers 0.42 warns of the old name."""
-    from diffusers import __version__
-
-    major, minor = (int(part) for part in __version__.split(".")[:2])
-    return "dtype" if (major, minor) >= (0, 42) else "torch_dtype"
+    return TinyDiffusionPipeline, {"text": TextStates.load()}

@@ -18,6 +18,7 @@ from trainers.losses import (  # noqa: E402
     groups_without_baseline,
     grpo_advantages,
     kl_penalty,
+    lighter_below,
     masked_mean,
     masked_whiten,
     most_varied,
@@ -80,6 +81,12 @@ class TestAdvantages:
 
     def test_equal_scores_give_zero(self) -> None:
         close(grpo_advantages(tensor(0.5, 0.5, 0.5), [3, 3, 3]), 0, 0, 0)
+
+    def test_documents_below_the_mean_may_count_for_less(self) -> None:
+        advantages = tensor(-1, 0, 0.5, -0.2)
+        close(lighter_below(advantages, 0.5), -0.5, 0, 0.5, -0.1)
+        close(lighter_below(advantages, 0), 0, 0, 0.5, 0)
+        close(lighter_below(advantages, 1), *advantages.tolist())
 
     @pytest.mark.parametrize("size", range(2, 17))
     def test_equal_scores_give_exactly_zero_whatever_the_rounding(self, size: int) -> None:

@@ -25,6 +25,8 @@ def test_the_quickstart_and_changes_to_it() -> None:
         ("algorithm=ppo dynamic_sampling.max_batches=2", "leave it out"),
         ("algorithm=ppo learn_from=2", "leave it out"),
         ("learn_from=9", "learn_from=9 of samples=4"),
+        ("algorithm=ppo negative_weight=0.5", "leave it out"),
+        ("negative_weight=-1", "negative_weight"),
         ("learn_from=1", "learn_from"),
     ],
 )

@@ -1,0 +1,376 @@
+"""What the tools that run pipelines of `diffusers` share: one thread and one loaded pipeline each, with dtype, device and scheduler.
+
+A `PipelineHost` loads on first use and does one piece of work at a time, in its own thread, so that no neighbour can change a picture's bits
+and the event loop is never held up. Below it stands what tools that make or change pictures by a model have in common. Nothing here
+imports torch or diffusers before it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from llmi_env.document import Picture
+from llmi_env.errors import BadParams, ConfigError, MissingExtra, Refused, ToolUnavailable, did_you_mean
+from llmi_env.loading import LOADING
+from llmi_env.tools.base import ToolContext
+
+__all__ = [
+    "MAX_PROMPT",
+    "OwnClasses",
+    "PipelineHost",
+    "PipelineOptions",
+    "asked_edit",
+    "asked_prompt",
+    "generators",
+    "in_aspect",
+    "size_for",
+]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+OwnClasses = Mapping[str, Callable[[], tuple[Any, dict[str, Any]]]]
+"""Pipeline classes that are not of diffusers, by the name in `model_index.json`: each gives the class and keywords for loading it."""
+
+MAX_PROMPT = 2000
+"""Characters of a prompt that are handed on; text encoders read far fewer."""
+MAX_RATIO = 16
+"""How many times as long as wide a picture may be that a model is to edit."""
+_DTYPES = ("float32", "float16", "bfloat16")
+_ABOUT_TO_FAIL = (RuntimeError, ValueError, TypeError, OSError, ImportError)
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """Which pipeline runs, and how.
+
+    Attributes:
+        tool: name of the tool, for messages.
+        model: a folder that `save_pretrained` wrote, or a name on the model hub.
+        dtype: `float32`, `float16` or `bfloat16`; `None` stands for `float32` on the CPU, `float16` elsewhere.
+        device: as torch names it, or `auto`: a GPU where there is one.
+        threads: CPU threads while it works, since their number can change a picture's last bits; `None` leaves them to torch.
+        scheduler: class of diffusers in place of the pipeline's own scheduler, which it takes its settings from; `None` keeps that.
+        scheduler_options: settings of the scheduler, e.g. `{"timestep_spacing": "trailing"}`.
+        counts: options that must be at least 1 where given, by name.
+    """
+
+    tool: str
+    model: str
+    dtype: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+    scheduler: str | None = None
+    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int | None] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Look at everything that can be told without the model.
+
+        Raises:
+            ConfigError: an option out of range.
+            MissingExtra: torch or diffusers is not installed.
+        """
+        if self.dtype is not None and self.dtype not in _DTYPES:
+            raise ConfigError(f"{self.tool}: no dtype {self.dtype!r}{did_you_mean(self.dtype, _DTYPES)}")
+        for name, value in {**self.counts, "threads": self.threads}.items():
+            if value is not None and value < 1:
+                raise ConfigError(f"{self.tool}: {name} must be at least 1, not {value}")
+        if self.model.startswith(("/", "./", "../", "~")) and not Path(self.model).expanduser().is_dir():
+            raise ConfigError(
+                f"{self.tool}: no folder {self.model!r}; give a folder that save_pretrained wrote, or a name on the hub"
+            )
+        for module in ("torch", "diffusers", "transformers"):
+            if importlib.util.find_spec(module) is None:
+                raise MissingExtra(f"the {self.tool} tool", "offline", module)
+        if self.scheduler is not None:
+            with LOADING:
+                _check_settings(self.tool, _scheduler_class(self.tool, self.scheduler), self.scheduler_options)
+
+
+class PipelineHost:
+    """One pipeline in one thread.
+
+    Args:
+        options: which one, and how; checked here.
+        keywords: keywords of every call; that the pipeline takes them is checked when it is loaded.
+        own: classes of this package.
+        name: what pictures say made them.
+
+    Raises:
+        ConfigError: an option out of range.
+        MissingExtra: torch or diffusers is not installed.
+    """
+
+    def __init__(
+        self,
+        options: PipelineOptions,
+        keywords: Mapping[str, Any],
+        own: OwnClasses | None = None,
+        name: str | None = None,
+    ) -> None:
+        options.check()
+        self.options = options
+        self.keywords = dict(keywords)
+        self.folder = Path(options.model).expanduser()
+        self.name = name or f"diffusers:{self.folder.name}"
+        self._own = own or {}
+        self._pipeline: Any = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the model stays what its name says: one on the hub does, a folder may be trained on."""
+        return not self.folder.is_dir()
+
+    async def run(self, work: Callable[[Any], T]) -> T:
+        """What `work` makes of the pipeline, in the thread.
+
+        Raises:
+            ToolUnavailable: the pipeline cannot be loaded; also whatever `work` raises.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._own_thread(), lambda: work(self.loaded()))
+
+    async def warm(self) -> None:
+        """Load the pipeline: that takes seconds, or minutes for a large one."""
+        await asyncio.get_running_loop().run_in_executor(self._own_thread(), self.loaded)
+
+    async def aclose(self) -> None:
+        """Ends the thread and lets the pipeline go; may be called twice, and the host may be used again after."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.shutdown, wait=True, cancel_futures=True)
+        self._pipeline = None
+
+    def call(self, pipeline: Any, *args: Any, **keywords: Any) -> Any:
+        """One call of the pipeline with its threads; for `work`.
+
+        Raises:
+            ToolUnavailable: it failed.
+        """
+        try:
+            with _threads(self.options.threads):
+                return pipeline(*args, **keywords)
+        except _ABOUT_TO_FAIL as error:
+            raise ToolUnavailable(f"the pipeline {self.name} failed: {error}") from error
+
+    def loaded(self) -> Any:
+        """The pipeline, loaded at most once; for the host's thread."""
+        if self._pipeline is None:
+            started = time.monotonic()
+            try:
+                with LOADING, _no_progress_bars():
+                    pipeline = self._load()
+                    self._schedule(pipeline)
+            except ConfigError:
+                raise
+            except (*_ABOUT_TO_FAIL, AttributeError) as error:
+                raise ToolUnavailable(
+                    f"the {self.options.tool} pipeline {self.name} cannot be loaded: {error}"
+                ) from error
+            self._check_keywords(pipeline)
+            pipeline.set_progress_bar_config(disable=True)
+            self._pipeline = pipeline
+            logger.info("loaded %s in %.1f s", self.name, time.monotonic() - started)
+        return self._pipeline
+
+    def _own_thread(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.options.tool)
+        return self._thread
+
+    def _load(self) -> Any:
+        import torch
+        from diffusers import DiffusionPipeline
+
+        options = self.options
+        kind, keywords = DiffusionPipeline, dict[str, Any]()
+        named = _pipeline_class(self.folder)
+        if named in self._own:
+            kind, keywords = self._own[named]()
+        device = options.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        keywords[_dtype_keyword()] = getattr(torch, options.dtype or ("float32" if device == "cpu" else "float16"))
+        pipeline = kind.from_pretrained(self.folder if self.folder.is_dir() else options.model, **keywords)
+        return pipeline.to(device)
+
+    def _schedule(self, pipeline: Any) -> None:
+        """Give the pipeline the scheduler that is asked for, made from the settings of its own."""
+        options = self.options
+        if options.scheduler is None and not options.scheduler_options:
+            return
+        before = pipeline.scheduler
+        wanted = type(before) if options.scheduler is None else _scheduler_class(options.tool, options.scheduler)
+        _check_settings(options.tool, wanted, options.scheduler_options)
+        if wanted is not type(before) and wanted not in getattr(before, "compatibles", [wanted]):
+            logger.warning(
+                "%s: diffusers does not list %s as compatible with %s of %s; pictures may be noise",
+                options.tool,
+                wanted.__name__,
+                type(before).__name__,
+                self.name,
+            )
+        pipeline.scheduler = wanted.from_config(before.config, **options.scheduler_options)
+
+    def _check_keywords(self, pipeline: Any) -> None:
+        taken = inspect.signature(pipeline.__call__).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+            return
+        for name in self.keywords:
+            if name not in taken:
+                raise ToolUnavailable(f"{type(pipeline).__name__} takes no {name!r}{did_you_mean(name, taken)}")
+
+
+def generators(seeds: Iterable[int]) -> list[Any]:
+    """A source of noise for each seed: on the CPU, so that the same seed starts from the same noise on every device."""
+    import torch
+
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+# --------------------------------------------------------------------------------------------------------- what was asked for
+
+
+def asked_prompt(params: Mapping[str, Any], wanted: str = "say what to draw, e.g. 'a blue house on the moon'") -> str:
+    """The prompt of a call, in one line and bounded.
+
+    Raises:
+        BadParams: it is empty or no text.
+    """
+    prompt = params.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise BadParams(f"the prompt is empty; {wanted}")
+    return " ".join(prompt.split())[:MAX_PROMPT]
+
+
+def asked_edit(params: Mapping[str, Any], context: ToolContext) -> tuple[str, Picture]:
+    """Instruction and picture of a call that edits by a model.
+
+    Raises:
+        BadParams: no instruction, or no picture.
+        Refused: a picture too long and narrow for any model.
+    """
+    prompt = asked_prompt(params, "say what to change, e.g. 'make it snow'")
+    if not context.pictures:
+        raise BadParams("an edit needs a picture: img_index must point at an input or an earlier figure")
+    source = context.pictures[0]
+    if max(source.image.size) > MAX_RATIO * min(source.image.size):
+        raise Refused(
+            f"a picture of {source.image.width} x {source.image.height} pixels is too long and narrow to edit; "
+            f"at most {MAX_RATIO} : 1"
+        )
+    return prompt, source
+
+
+# -------------------------------------------------------------------------------------------------------------- shapes
+
+
+def size_for(shape: tuple[int, int], area: int, multiple: int) -> tuple[int, int]:
+    """Width and height of about `area` pixels in the proportions of `shape`, each a multiple of `multiple`."""
+    ratio = shape[0] / shape[1]
+    sides = math.sqrt(area * ratio), math.sqrt(area / ratio)
+    width, height = (max(1, round(side / multiple)) * multiple for side in sides)
+    return width, height
+
+
+def in_aspect(image: Image.Image, shape: tuple[int, int], within: float = math.inf) -> Image.Image:
+    """`image` brought back to the proportions of `shape`: its longer side stays, the other one follows.
+
+    Args:
+        image: what a model made of a picture of `shape`.
+        shape: width and height of that picture.
+        within: how far the proportions may be off, as a share; a picture further off was composed anew and stays as it is.
+    """
+    ratio = shape[0] / shape[1]
+    off = (image.width / image.height) / ratio
+    if max(off, 1 / off) - 1 > within:
+        return image
+    longer = max(image.size)
+    size = (longer, max(1, round(longer / ratio))) if ratio >= 1 else (max(1, round(longer * ratio)), longer)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+# ------------------------------------------------------------------------------------------------------------- diffusers
+
+
+def _scheduler_class(tool: str, name: str) -> Any:
+    import diffusers
+
+    known = [found for found in dir(diffusers) if found.endswith("Scheduler")]
+    if name not in known:
+        raise ConfigError(f"{tool}: diffusers has no scheduler {name!r}{did_you_mean(name, known)}")
+    found = getattr(diffusers, name)
+    if not issubclass(found, diffusers.SchedulerMixin):  # a stand-in of diffusers for one whose own library is missing
+        raise ConfigError(f"{tool}: the scheduler {name} needs a library that is not installed")
+    return found
+
+
+def _check_settings(tool: str, scheduler: Any, settings: Mapping[str, Any]) -> None:
+    taken = [name for name in inspect.signature(scheduler.__init__).parameters if name not in ("self", "kwargs")]
+    for name in settings:
+        if name not in taken:
+            raise ConfigError(f"{tool}: {scheduler.__name__} has no setting {name!r}{did_you_mean(name, taken)}")
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Torch's threads for the work of this thread; what it was is restored, as torch hands it on to threads that start later."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Loading is logged, not drawn: bars of the world's process would run through the display of whoever started it."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    shown = [library for library in (of_diffusers, of_transformers) if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
+
+
+def _pipeline_class(folder: Path) -> str:
+    """The class that a pipeline's folder names; empty for none, or for a name on the hub."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        return ""
+    name = json.loads(index.read_text("utf-8")).get("_class_name")
+    return name if isinstance(name, str) else ""
+
+
+def _dtype_keyword() -> str:
+    """What `from_pretrained` calls it: diffusers 0.42 warns of the old name."""
+    from diffusers import __version__
+
+    major, minor = (int(part) for part in __version__.split(".")[:2])
+    return "dtype" if (major, minor) >= (0, 42) else "torch_dtype"
