@@ -1,4 +1,4 @@
-"""The edit tool understands ordinary wordings, refuses the rest whole, and changes the picture as told."""
+"""The edit tool's first nine edits: ordinary wordings are understood, the rest is refused whole, and the picture changes as told."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_every_example_of_the_refusal_is_understood(name: str) -> None:
         "", "   ", "make it nicer and add a dog", "add a red hat to the cat", "remove the background", "make the sky blue",
         "blur the background", "blur the faces", "rotate it and add a bird", "replace the apple with a pear", "do not rotate it",
         "make it grayscale without blurring the cat's ears into mush and swap the heads", "turn it into an oil painting",
-        "increase the contrast", "resize it to 200 pixels", "make it bigger", "crop to the dog", "just make it good", "please",
+        "crop to the dog", "just make it good", "please",
         "make the car red", "turn the lights on", "colorize the old man", "😀", "42", "rotate" * 300, "caption ''",
         "add the caption '" + "x" * 300 + "'", "draw a circle", "supprime les couleurs", "make the left half darker",
     ],
@@ -186,7 +186,7 @@ def test_any_text_is_read_or_refused_and_what_is_read_can_be_done(text: str) -> 
 
 def test_reading_is_quick_however_the_text_is_made() -> None:
     generator = random.Random(0)
-    began = time.monotonic()
+    began = time.process_time()
     for text in (
         "a " * 500,
         "'" * 1000,
@@ -201,7 +201,7 @@ def test_reading_is_quick_however_the_text_is_made() -> None:
                 parse_instruction(text[: generator.randint(900, 1000)])
             except Refused:
                 pass
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 # ---------------------------------------------------------------- what is done to the picture

@@ -1,6 +1,6 @@
-"""The vocabulary of the `edit` tool: what its instructions are made of, as patterns over lower-case text.
+"""The vocabulary of the first nine edits, and of what stands around every edit, as patterns over lower-case text.
 
-Data only; `edit_language` says what each piece means. Spaces are single, since the text is normalised before.
+Data only; `first_readings` and `captions` say what each piece means. Spaces are single, since the text is normalised before.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import re
 from PIL import ImageColor
 
 
-def _any(words: str) -> str:
+def any_of(words: str) -> str:
     """An alternative of words that stand separated by white space; `_` within one stands for a space."""
     return "(?:" + "|".join(word.replace("_", " ") for word in words.split()) + ")"
 
 
 # ------------------------------------------------------------------------------------------------ the picture, and how much
 
-NOUN = _any(
+NOUN = any_of(
     "images? pictures? photos? photographs? pics? figures? charts? graphs? plots? diagrams? illustrations? drawings? paintings? "
     "scenes? shots? snapshots? portraits? screenshots? maps? icons? renderings? artwork result original"
 )
-_DETERMINER = _any("the this that my our your its a an")
+_DETERMINER = any_of("the this that my our your its a an")
 PICTURE = rf"(?:it|this|that|everything|{_DETERMINER}(?: (?!to\b|into\b|and\b)[\w'-]+){{0,3}}? {NOUN}|{NOUN}(?: \d)?)"
 """The whole picture: "it", "the image", "this old photo"."""
 
@@ -31,10 +31,10 @@ REFERENCE = re.compile(
 )
 """The picture with what it shows: "the photo of an old bridge"."""
 
-WEAK = _any(
+WEAK = any_of(
     "(?:just_)?a_(?:little|bit|touch|tad)(?:_bit)? slight(?:ly)? subtl[ey] gentl[ey] lightly somewhat soft(?:ly)? faint(?:ly)? mild(?:ly)?"
 )
-STRONG = _any(
+STRONG = any_of(
     "much very a_lot lots strong(?:ly)? heav(?:y|ily) significant(?:ly)? considerabl[ey] dramatic(?:ally)? really way "
     "extreme(?:ly)? intense(?:ly)? far deep(?:ly)? super quite"
 )
@@ -55,15 +55,15 @@ EXTRA_COLOURS = {
 }  # fmt: skip
 """Colours beside those that Pillow knows by name, and the three looks that are no single colour."""
 
-_NAMES = "|".join(sorted({*ImageColor.colormap, *EXTRA_COLOURS}, key=len, reverse=True))
-_SHADE = _any("old faded light dark medium deep pale sky royal navy bright soft warm cool cold")
-COLOUR = rf"(?P<colour>#[0-9a-f]{{6}}\b|#[0-9a-f]{{3}}\b|(?:{_SHADE} ){{0,2}}(?:{_NAMES})\b)"
+COLOUR_NAMES = "|".join(sorted({*ImageColor.colormap, *EXTRA_COLOURS}, key=len, reverse=True))
+_SHADE = any_of("old faded light dark medium deep pale sky royal navy bright soft warm cool cold")
+COLOUR = rf"(?P<colour>#[0-9a-f]{{6}}\b|#[0-9a-f]{{3}}\b|(?:{_SHADE} ){{0,2}}(?:{COLOUR_NAMES})\b)"
 _TONE = (
-    _any("tint tone hue filter cast overlay wash shade tinge glow colou?r(?:ing|ation)? colou?r_scheme look palette")
+    any_of("tint tone hue filter cast overlay wash shade tinge glow colou?r(?:ing|ation)? colou?r_scheme look palette")
     + "s?"
 )
 _AMOUNT = rf"(?:(?:{WEAK}|{STRONG}|more|look|appear|to|into|in|all|a) )*"
-_MAKE = _any("make turn colou?r colou?ri[sz]e paint dye shade render wash bathe tint tone")
+_MAKE = any_of("make turn colou?r colou?ri[sz]e paint dye shade render wash bathe tint tone")
 
 GRAYSCALE = (
     r"\b(?:gr[ae]y[- ]?scaled?|black(?: ?[-&] ?| and | n |-and-)white|b ?& ?w\b|b/w|bw|monochrom(?:e|atic)|desaturated?"
@@ -160,63 +160,21 @@ CENTRE = (
 )
 EDGES = r"\b(?:from )?(?:the |all |each |every |its )*(?:edges?|borders?|margins?|(?:four )?sides?)\b"
 
-# ------------------------------------------------------------------------------------------------ captions
-
-_CAPTION_NOUN = _any("captions? titles? texts? labels? words? headings? headline subtitle phrase message inscription")
-_CAPTION_VERB = (
-    _any(
-        "add put write place draw overlay include insert give print type caption label title with saying says reading reads"
-    )
-    + r"\b"
-)
-_QUOTED = r"(?:\"([^\"]+)\"|“([^”]+)”|«([^»]+)»|‘([^’]+)’|(?<!\w)'(.+?)'(?!\w))"
-# The word nearest to the quotation opens it, so that an edit before it ("add a red tint and write 'x'") keeps its own.
-CAPTION_QUOTED = re.compile(
-    rf"\b{_CAPTION_VERB}(?:(?!\b(?:and|then|{_CAPTION_VERB})\b|[;,\"“«‘]).){{0,80}}?,?:? ?{_QUOTED}"
-    rf"(?: (?:as|for) (?:a |the |its )?{_CAPTION_NOUN})?",
-    re.IGNORECASE,
-)
-CAPTION_OPENING = re.compile(rf"\b(?:{_CAPTION_VERB}|{_CAPTION_NOUN}\b|(?:that )?(?:says|reads)\b)", re.IGNORECASE)
-"""What may stand before that word: "add a caption" of "add a caption saying 'x'"."""
-
-CAPTION_PLAIN = re.compile(
-    rf"\b(?:add|put|write|place|insert|include|give {PICTURE})? ?(?:a |the |an )?\b(?:caption|title|label|text|heading)"
-    rf"(?: (?:it|{PICTURE}))?(?: at the (?P<place>top|bottom))? ?"
-    r"(?:(?:that )?(?:says|saying|reads|reading|which says|as|with)|:) ?(?P<text>\S.*?)"
-    r"(?: (?:at|on|along|in) the (?P<place2>top|bottom)(?: of .*)?)?[.]?$",
-    re.IGNORECASE,
-)
-CAPTION_WRITTEN = re.compile(
-    r"\b(?:write|print|type) (?P<text>\S.*?) (?:at|on|along|in|across) the (?P<place>top|bottom)(?: of .*)?[.]?$",
-    re.IGNORECASE,
-)
-"""The last resort: words without quotation marks."""
-
-AT_TOP = re.compile(
-    r"\b(?:at|on|in|along|across|near|to) (?:the |its )?(?:very )?(?:top|upper|head)\b|\babove\b", re.IGNORECASE
-)
-CAPTION_PLACE = re.compile(
-    r"\b(?:(?:at|on|in|along|across|near|to|over) (?:the |its )?(?:very )?(?:top|bottom|upper|lower|head|foot)"
-    r"(?: (?:cent(?:er|re)|edge|part|of|left|right|corner))*"
-    r"|(?:below|above|underneath|beneath|under|over)(?: (?:it|the (?:image|picture|photo)))?"
-    r"|in (?:(?:big|large|small|bold|white|readable|clear) )+(?:letters|text|font|type)|in (?:big|large|small|bold|white))\b",
-    re.IGNORECASE,
-)
-
 # ------------------------------------------------------------------------------------------------ words that ask for nothing
 
-PURPOSE = re.compile(
+PURPOSE_OPENS = (
     r"\b(?:so (?:that|it)|in order to|to (?:give|make|look|create|get|show|evoke|match|fit|set|emphasi[sz]e|highlight|suggest"
     r"|convey|achieve|produce|resemble|better|help|reflect|represent|simulate|illustrate)|for (?:a|an|the|more|better)|giving"
     r"|creating|making it look|like (?:a|an)|as (?:if|though)|while (?:keeping|preserving|maintaining)|keeping"
     r"|keep(?= (?:the|its|all) )|preserving|maintaining|without (?:changing|losing)"
-    r"|with (?:a|an) \w+ (?:mood|feel|atmosphere))\b[^,;.!?\n]*"
+    r"|with (?:a|an) \w+ (?:mood|feel|atmosphere))\b"
 )
+PURPOSE = re.compile(rf"{PURPOSE_OPENS}[^,;.!?\n]*")
 """What an edit is for, up to the end of the clause: "to give it a timeless look"."""
 
 FILLER = re.compile(
     r"\b"
-    + _any(
+    + any_of(
         "show please kindly can could would will should you i we me us d like want need let lets just simply now ok okay hi hello thanks "
         "thank make made turn convert change transform apply add give use put create render set adjust edit modify do perform have "
         "get take process to into in with by of on as at for from around a an the it its it's this that them be is are look looks "
