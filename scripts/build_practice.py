@@ -1,8 +1,9 @@
-"""Writes the task set `practice`: four thousand tasks to learn from, from wordings and subjects that are put together by chance.
+"""Writes the task set `practice`: 12,000 tasks to learn from, from 1,600 wordings and many subjects that are put together by chance.
 
 The 286 tasks of `train` are enough to learn the form of a call, and few enough to be learnt by heart: a policy that does well on them does
 much worse on `heldout`, whose wordings and subjects it has never seen. What is learnt on many wordings holds for others. The kinds of tasks
-are those of `train`; subjects of `validation` and `heldout` are left out, and so are their wordings.
+are those of `train`; subjects of `validation` and `heldout` are left out, and so are their wordings. Wordings stand in `practice_words/`,
+subjects in `practice_subjects/`.
 
     python scripts/build_practice.py        # writes llmi_env/assets/tasks/practice.jsonl; the same each time
 """
@@ -25,9 +26,12 @@ from practice_subjects import (
     DATA,
     DOING,
     LETTERED,
+    LETTERING,
     LOOKS,
+    NEEDS,
     ORDERS,
     PARTS,
+    PEOPLE,
     PLACES,
     SERIES,
     SOMEBODY,
@@ -39,6 +43,21 @@ from practice_subjects import (
 
 ASSETS = Path(__file__).parents[1] / "llmi_env" / "assets"
 COLOURS = ("red", "blue", "green", "yellow", "white", "purple", "golden")
+BEFORE = ("that picture", "the same picture", "this very picture", "the first picture", "that same picture")
+"""What an order calls the picture that was made just before."""
+PROPER = ("Mars", "Johann Sebastian Bach", "Ludwig van Beethoven")
+KINDS_OF_MAP = ("Flag", "Globe", "Map", "Satellite")
+WITH_ARTICLE = ("Great", "Hubble", "Leaning", "Sydney")
+LOWERED = ("Ancient", "Decorated")
+"""How some titles begin: with an article before them, with one before a name, and with a capital that is not kept."""
+CAPITALISED = (
+    "American", "Asian", "Atlantic", "Christmas", "Doberman", "Hindu", "Labrador", "Rubik's", "Siamese", "Swiss", "Thanksgiving",
+)  # fmt: skip
+"""First words of titles that keep their capital in a sentence."""
+UNCOUNTED = (
+    "apricots", "bacon", "inline skating", "lemons", "peanuts", "pears", "reeds", "sailor's knots", "sushi", "yoga",
+)  # fmt: skip
+"""Titles that stand without an article."""
 COUNTS_IN_WORDS = {3: "three", 4: "four", 5: "five", 6: "six"}
 
 Row = dict[str, Any]
@@ -81,8 +100,17 @@ def pictures() -> list[Row]:
 def named(row: Row) -> str:
     """As the subject stands in a sentence: `the goldfish`, `Big Ben`."""
     title = str(row["title"])
+    first, _, rest = title.partition(" ")
     common = title.lower() in row["caption"] or title.split()[-1].lower() in row["caption"]
-    return f"the {title[0].lower()}{title[1:]}" if common else title
+    if first in (*KINDS_OF_MAP, *WITH_ARTICLE) or not (
+        common or title in PROPER or any(letter.isupper() for letter in title[1:])
+    ):
+        common = True
+    if title in PROPER or not common:
+        return title
+    if not (first in CAPITALISED or title[1].isupper() or (rest[:1].isupper() and first not in LOWERED)):
+        title = title[0].lower() + title[1:]
+    return title if first in ("Two", "Half") or title in UNCOUNTED else f"the {title}"
 
 
 def find(row: Row) -> Row:
@@ -123,9 +151,14 @@ def order(draw: random.Random, what: str) -> tuple[str, str]:
     """A change of `what` as something to be done, and what the editor is told."""
     if draw.random() < 0.2:
         words = draw.choice(CAPTIONS)
-        asked = draw.choice(('write "{words}" on {it}', "put the words '{words}' on {it}", 'let {it} say "{words}"'))
-        return asked.format(words=words, it=what), f"add the caption '{words}'"
+        return draw.choice(LETTERING).format(words=words, it=what), f"add the caption '{words}'"
     asked, told = draw.choice(ORDERS)
+    return asked.format(it=what), told
+
+
+def need(draw: random.Random, what: str) -> tuple[str, str]:
+    """What is wrong with `what`, and what the editor is told."""
+    asked, told = draw.choice(NEEDS)
     return asked.format(it=what), told
 
 
@@ -308,15 +341,16 @@ class Maker:
         return self.draw.choice(wording.EDIT_WORDINGS), values, [change(told, 0, named(row))], [f"corpus:{row['id']}"]
 
     def order(self) -> Draft:
-        row = self.draw.choice(self.rows)
-        asked, told = order(self.draw, self.draw.choice(wording.ATTACHED).format(thing=named(row)))
-        values = {"thing": named(row), "do": asked}
-        return self.draw.choice(wording.ORDER_WORDINGS), values, [change(told, 0, named(row))], [f"corpus:{row['id']}"]
+        row, template = self.draw.choice(self.rows), self.draw.choice(wording.ORDER_WORDINGS)
+        key, wished = ("need", need) if "{need}" in template.lower() else ("do", order)
+        asked, told = wished(self.draw, self.draw.choice(wording.ATTACHED).format(thing=named(row)))
+        values = {"thing": named(row), key: asked}
+        return template, values, [change(told, 0, named(row))], [f"corpus:{row['id']}"]
 
     def _changed(self, template: str, thing: str, index: int = 0) -> tuple[dict[str, str], Row]:
         """A change of the picture before, worded as the template wants it."""
         if "{do}" in template:
-            asked, told = order(self.draw, "that picture")
+            asked, told = order(self.draw, self.draw.choice(BEFORE))
             return {"do": asked}, change(told, index, thing)
         asked, told = wish(self.draw)
         return {"change": asked}, change(told, index, thing)
@@ -360,24 +394,24 @@ class Maker:
 
 
 KINDS: dict[Callable[[Maker], Draft], int] = {
-    Maker.find: 880,
-    Maker.chart: 420,
-    Maker.share: 150,
-    Maker.series: 170,
-    Maker.spread: 60,
-    Maker.curve: 180,
-    Maker.draw_scene: 480,
-    Maker.trade: 160,
-    Maker.change: 360,
-    Maker.order: 380,
-    Maker.draw_change: 280,
-    Maker.find_change: 120,
-    Maker.chart_change: 40,
-    Maker.find_chart: 80,
-    Maker.draw_chart: 80,
-    Maker.find_draw: 40,
-    Maker.several: 60,
-    Maker.words: 160,
+    Maker.find: 2580,
+    Maker.chart: 1230,
+    Maker.share: 440,
+    Maker.series: 500,
+    Maker.spread: 180,
+    Maker.curve: 520,
+    Maker.draw_scene: 1410,
+    Maker.trade: 470,
+    Maker.change: 1050,
+    Maker.order: 1110,
+    Maker.draw_change: 820,
+    Maker.find_change: 350,
+    Maker.chart_change: 120,
+    Maker.find_chart: 235,
+    Maker.draw_chart: 235,
+    Maker.find_draw: 120,
+    Maker.several: 175,
+    Maker.words: 475,
 }
 
 
@@ -385,7 +419,7 @@ def make(kind: Callable[[Maker], Draft], maker: Maker) -> Row:
     """One task."""
     draw = maker.draw
     template, values, calls, images = kind(maker)
-    values = {"place": draw.choice(PLACES), **values}
+    values = {"place": draw.choice(PLACES), "people": draw.choice(PEOPLE), **values}
     values |= {name.capitalize(): capital(value) for name, value in values.items()}
     question = capital(template.format(**values))
     return {
@@ -415,7 +449,7 @@ def build(seed: int = 0) -> list[Row]:
     tasks = list(found.values())
     maker.draw.shuffle(tasks)
     return [
-        {"id": f"practice-{number:04d}", **task, "subject": f"practice-{number:04d}"}
+        {"id": f"practice-{number:05d}", **task, "subject": f"practice-{number:05d}"}
         for number, task in enumerate(tasks)
     ]
 
