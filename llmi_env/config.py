@@ -25,6 +25,7 @@ from llmi_env.episode import Limits
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.prompting import PromptStyle
 from llmi_env.rewards.preset import is_path
+from llmi_env.world import Place
 from llmi_env.world.config import WorldConfig
 from llmi_env.yaml_text import parse_yaml, read_yaml
 
@@ -107,7 +108,8 @@ class EnvConfig(BaseModel):
     """Bounds of one document."""
 
     world: str = "local"
-    """How tools and judges are reached: `local` (a helper process of this machine and user), `in_process`, or the URL of `llmi serve`."""
+    """How tools and judges are reached: `local` (a helper process of this machine and user), `in_process`, or the URL of `llmi serve`.
+    `record:FOLDER` writes down what they answer, `recorded:FOLDER` answers from that alone (docs/tool-runtime.md)."""
 
     services: WorldConfig = Field(default_factory=WorldConfig)
     """What a World started from here is made of; a World behind a URL has its own."""
@@ -137,11 +139,7 @@ class EnvConfig(BaseModel):
     @field_validator("world")
     @classmethod
     def _known_world(cls, world: str) -> str:
-        if world not in ("local", "in_process") and "://" not in world:
-            raise ConfigError(
-                f"no world {world!r}{did_you_mean(world, ('local', 'in_process'))}, or the URL of `llmi serve`"
-            )
-        return world
+        return str(Place.parse(world))
 
 
 # ------------------------------------------------------------------------------------------------------------------- presets

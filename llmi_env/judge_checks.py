@@ -13,7 +13,7 @@ from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.judges.making import Entry, declared_terms, tell_stand_ins
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.preset import RULE_TERMS
-from llmi_env.world import connect
+from llmi_env.world import Place, connect
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.protocol import TellingWorld, World
 
@@ -33,7 +33,7 @@ def check_judges(where: str | World, judges: Sequence[Entry], reward: HybridRewa
         ConfigError: options that a judge cannot take, or a term of the reward that nothing scores; says what was perhaps meant.
     """
     told = [(_name(entry), declared_terms(entry)) for entry in judges]
-    if not isinstance(where, str) or "://" in where or where.startswith("unix:"):
+    if not isinstance(where, str) or not Place.parse(where).is_here:
         return not reward.judged_terms
     known = [(name, terms) for name, terms in told if terms is not None]
     tell_stand_ins(known)

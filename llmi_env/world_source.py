@@ -17,7 +17,7 @@ from llmi_env.errors import ConfigError, MissingExtra
 from llmi_env.judges.base import Judge
 from llmi_env.tools import TOOLS
 from llmi_env.tools.base import Tool
-from llmi_env.world import connect
+from llmi_env.world import Place, connect
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.portal import portal
 from llmi_env.world.protocol import World
@@ -31,11 +31,13 @@ def tool_specs(services: WorldConfig) -> dict[str, ToolSpec]:
     """
     specs: dict[str, ToolSpec] = {}
     for name in services.tools:
-        if name in BUILTIN:
+        use, options = services.tool_use(name)
+        if name in BUILTIN and use == name:
             specs[name] = BUILTIN[name]
             continue
-        use, _ = services.tool_use(name)
-        spec = getattr(TOOLS.find(use), "spec", None)
+        found = TOOLS.find(use)
+        spec_of = getattr(found, "spec_of", None)  # of a tool whose configuration says what it takes
+        spec = spec_of(name, options) if callable(spec_of) else BUILTIN.get(name, getattr(found, "spec", None))
         if not isinstance(spec, ToolSpec):
             raise ConfigError(
                 f"tool {name!r}: its class has no attribute `spec`, so the policy cannot be told of it; give one, "
@@ -116,7 +118,8 @@ class WorldSource:
         judges: Sequence[Judge] = (),
     ) -> None:
         self._where, self._tools, self._judges = where, dict(tools or {}), tuple(judges)
-        if isinstance(where, str) and where in ("local", "in_process"):
+        self._place = Place.parse(where) if isinstance(where, str) else None
+        if self._place is not None and self._place.is_here:
             # What the objects take the place of need not be made at all.
             left = {name: options for name, options in services.tools.items() if name not in self._tools}
             services = services.model_copy(update={"tools": left, "judges": [] if judges else services.judges})
@@ -146,7 +149,7 @@ class WorldSource:
 
     def check_extras(self) -> None:
         """Raise `MissingExtra` when a World that is to be opened here needs packages that are not installed."""
-        if isinstance(self._where, str) and "://" not in self._where:
+        if self._place is not None and self._place.is_here:
             check_extras(self.services)
 
     def acquire(self) -> World:
@@ -158,9 +161,10 @@ class WorldSource:
             self._forget()
         if self._overlay is None or self._base is not base:
             from llmi_env.world.overlay import OverlayWorld
+            from llmi_env.world.recorded import laid_over
 
             self._base = base
-            self._overlay = OverlayWorld(base, self._tools, self._judges, self.services)
+            self._overlay = laid_over(base, lambda world: OverlayWorld(world, self._tools, self._judges, self.services))
         return self._overlay
 
     def release(self) -> None:

@@ -21,8 +21,9 @@ from llmi_env.world.in_process import InProcessWorld
 settings.register_profile("llmi", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("llmi")
 
-# Here, so that helpers and other processes inherit it: no test may meet, or leave, a judgment in the user's cache.
+# Here, so that helpers and other processes inherit it: no test may meet, or leave, anything in the user's caches.
 os.environ["LLMI_JUDGE_CACHE"] = "off"
+os.environ["LLMI_CALL_CACHE"] = "off"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -12,6 +12,7 @@ from llmi_env.comparison import mean_of_known
 from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout
 from llmi_env.task import Task
+from llmi_env.world.statistics import tool_metrics
 
 
 def interleaved(tasks: Iterable[Task], seed: int) -> list[Task]:
@@ -47,8 +48,13 @@ def pick(tasks: Iterable[Task], size: int, seed: int) -> list[Task]:
     return chosen
 
 
-def summary(rollouts: Sequence[Rollout]) -> dict[str, Any]:
-    """Figures of a set of rollouts for the metrics: rewards, terms, tools, lengths, faults."""
+def summary(rollouts: Sequence[Rollout], tool_times: bool = False) -> dict[str, Any]:
+    """Figures of a set of rollouts for the metrics: rewards, terms, tools, lengths, faults.
+
+    Args:
+        rollouts: the rollouts.
+        tool_times: also what each tool took and how it failed (`tool_metrics`): clock times, which no two runs have alike.
+    """
     tools = tool_accuracy((rollout.task, rollout.document) for rollout in rollouts)
     figures = [figure for rollout in rollouts for figure in rollout.document.figures]
     values: dict[str, list[float]] = {}
@@ -71,6 +77,7 @@ def summary(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "ended": mean_of_known(float(rollout.stop.value == "end") for rollout in rollouts),
         "world_faults": sum(figure.failure is not None and figure.failure.fault == "world" for figure in figures),
         "terms": {name: mean_of_known(numbers) for name, numbers in sorted(values.items())},
+        **(tool_metrics(rollout.document for rollout in rollouts) if tool_times else {}),
     }
 
 

@@ -44,6 +44,7 @@ from trainers.losses import (
     groups_without_baseline,
     grpo_advantages,
     kl_penalty,
+    lighter_below,
     masked_mean,
     most_varied,
     policy_loss,
@@ -245,6 +246,7 @@ async def _train(
             foreseen: dict[str, float | None] = {}
             if critic is None:
                 advantages_B = grpo_advantages(batch.rewards_B, batch.groups_B, batch.scored_B, recipe.scale_advantages)
+                advantages_B = lighter_below(advantages_B, recipe.negative_weight)
                 batch = replace(batch, advantages_BT=advantages_B[:, None].expand_as(batch.mask_BT))
             elif batch.mask_BT.sum() > 1:
                 values_BT = await compute(critic.look, model, batch)
@@ -266,7 +268,7 @@ async def _train(
             metrics = {
                 "phase": "train",
                 "step": step,
-                **summary(written),
+                **summary(written, tool_times=True),
                 "groups_without_baseline": without_baseline,
                 "groups_without_difference": n_groups - len(differing),
                 "batches": len(batches),

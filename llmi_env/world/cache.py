@@ -1,20 +1,41 @@
-"""Outcomes of earlier calls, kept in memory by content and bounded in size."""
+"""Outcomes of earlier calls, kept in memory by content and bounded in size; and which outcomes may be kept at all."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import astuple
 
-from llmi_env.document import Failure, Outcome
+from llmi_env.calls import Call
+from llmi_env.document import Failure, Outcome, Picture
 
 _FAILURE_BYTES = 1_000
 
 
-class OutcomeCache:
-    """The outcomes used last, up to `max_bytes` of pixels.
+def lasting(outcome: Outcome) -> bool:
+    """Whether the same call would end so again: a picture, or a failure of the policy's.
 
-    Kept are pictures and failures that would come again. Those of the world are not, nor is a time limit: it may have been met only
-    because the machine was busy.
+    The world's failures would not, nor a time limit: it may have been met only because the machine was busy. Every cache and every recording
+    of outcomes asks here.
     """
+    return isinstance(outcome, Picture) or (outcome.fault != "world" and outcome.limit != "time")
+
+
+def call_key(call: Call, pictures: Sequence[Picture], seed: int) -> str:
+    """SHA-256 of all that a tool is given: the call with its description, which it may use, the pictures that it points at, and the seed."""
+    try:
+        params = json.dumps(dict(call.params), sort_keys=True)
+    except (ValueError, TypeError, RecursionError):
+        params = "{}"  # beyond JSON: it cannot be sent to a World either, and no tool takes it
+    shown = [[picture.digest, *astuple(picture.provenance)] for picture in pictures]
+    body = json.dumps([call.tool, call.description, params, shown, seed])
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+class OutcomeCache:
+    """The lasting outcomes used last, up to `max_bytes` of pixels and what is attached to them."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -29,8 +50,8 @@ class OutcomeCache:
         return self._kept[key]
 
     def put(self, key: str, outcome: Outcome) -> None:
-        """Keep `outcome`, and let go of what was used longest ago."""
-        if isinstance(outcome, Failure) and (outcome.fault == "world" or outcome.limit == "time"):
+        """Keep `outcome` if it is a lasting one, and let go of what was used longest ago."""
+        if not lasting(outcome):
             return
         if key in self._kept:
             self._bytes -= _size(self._kept.pop(key))
@@ -47,4 +68,5 @@ class OutcomeCache:
 def _size(outcome: Outcome) -> int:
     if isinstance(outcome, Failure):
         return _FAILURE_BYTES
-    return outcome.image.width * outcome.image.height * len(outcome.image.getbands())
+    attached = 0 if outcome.attachment is None else len(outcome.attachment.data)
+    return outcome.image.width * outcome.image.height * len(outcome.image.getbands()) + attached

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.registry import Registry
 from llmi_env.tools import TOOLS
+from llmi_env.world.limits import Rate
 
 JUDGES = Registry(
     what="judge",
@@ -24,6 +25,9 @@ JUDGES = Registry(
     },
 )
 """Every judge that can be named in a configuration."""
+
+RateEntry = str | tuple[float, float]
+"""A rate as it is written: `10/s`, or calls and seconds."""
 
 
 def _default_tools() -> dict[str, dict[str, Any]]:
@@ -50,7 +54,7 @@ class WorldConfig(BaseModel):
     """Judges by name, or their options with `use`. Where two score the same term, the first that has a score gives it."""
 
     deadline: float = Field(default=60.0, gt=0)
-    """Seconds that one call may take, retries included, once its turn has come."""
+    """Seconds that one call may take, retries and the waits between them included, once its turn has come."""
 
     deadlines: dict[str, float] = Field(default_factory=dict)
     """Deadlines of single tools, in seconds, in place of `deadline`."""
@@ -60,6 +64,16 @@ class WorldConfig(BaseModel):
 
     attempts: int = Field(default=3, ge=1)
     """How often a call is tried when the failure is the world's fault; the policy's are never retried."""
+
+    retry_wait: float = Field(default=0.1, ge=0)
+    """Seconds until the second try at most, drawn by chance; twice as many at most until the third, and so on."""
+
+    longest_wait: float = Field(default=30.0, ge=0)
+    """Seconds between two tries at most. A service that asks for more time (`Retry-After`) is not tried again."""
+
+    rates: dict[str, RateEntry | list[RateEntry]] = Field(default_factory=dict)
+    """How many calls of a tool may begin in a stretch of time: `{search: 10/s}`, `{diffusion: [5, 60]}` (calls, seconds), or several that
+    all hold: `{search: [20/min, 200/day]}`. Further tries count; calls answered from a cache do not."""
 
     judge_deadline: float = Field(default=120.0, gt=0)
     """Seconds that one judge may take over one document."""
@@ -75,13 +89,23 @@ class WorldConfig(BaseModel):
     `LLMI_JUDGE_CACHE` names); null or `off` keeps none. Kept are those of judges that declare a `fingerprint`, as all that ship do."""
 
     judge_cache_mb: int = Field(default=1000, ge=1)
-    """Size of that file at most, in MB; beyond it the oldest scores go."""
+    """Size of that file at most, in MB; beyond it the scores used longest ago go."""
 
     max_side: int = Field(default=1024, ge=16)
     """Longest side of a picture that a tool delivers, in pixels; larger ones are scaled down."""
 
     cache_mb: int = Field(default=256, ge=0)
     """How much memory the outcomes of earlier calls may take, in MB; 0 keeps none."""
+
+    call_cache: str | None = "default"
+    """File that keeps outcomes of calls for later runs: a path, or `default`, which is in the cache folder (or what the environment variable
+    `LLMI_CALL_CACHE` names); null or `off` keeps none. Kept are calls of tools that say so (`cacheable`): those that cost money or time."""
+
+    call_cached: dict[str, bool] = Field(default_factory=dict)
+    """Whether the calls of a tool are kept in that file, whatever the tool says itself."""
+
+    call_cache_mb: int = Field(default=1000, ge=1)
+    """Size of that file at most, in MB; beyond it the outcomes used longest ago go."""
 
     linger: float = Field(default=3.0, ge=0)
     """Seconds that a local helper process waits for another client after the last one is gone."""
@@ -110,6 +134,16 @@ class WorldConfig(BaseModel):
             if limit <= 0:
                 raise ConfigError(f"the limit of tool {name!r} is above 0, not {limit!r}")
         return limits
+
+    @field_validator("rates")
+    @classmethod
+    def _known_rates(cls, rates: dict[str, RateEntry | list[RateEntry]]) -> dict[str, RateEntry | list[RateEntry]]:
+        for name, told in rates.items():
+            try:
+                _rates(told)
+            except ConfigError as error:
+                raise ConfigError(f"tool {name!r}: {error}") from None
+        return rates
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> WorldConfig:
@@ -143,6 +177,10 @@ class WorldConfig(BaseModel):
         options = dict(self.tools[name])
         return options.pop("use", name), options
 
+    def tool_rates(self, name: str) -> tuple[Rate, ...]:
+        """The rates of the tool that calls name `name`."""
+        return _rates(self.rates[name]) if name in self.rates else ()
+
     def judge_uses(self) -> list[tuple[str, dict[str, Any]]]:
         """Implementation and options of every judge."""
         found: list[tuple[str, dict[str, Any]]] = []
@@ -150,6 +188,10 @@ class WorldConfig(BaseModel):
             options = {} if isinstance(entry, str) else dict(entry)
             found.append((entry if isinstance(entry, str) else options.pop("use"), options))
         return found
+
+
+def _rates(told: RateEntry | list[RateEntry]) -> tuple[Rate, ...]:
+    return tuple(map(Rate.parse, told)) if isinstance(told, list) else (Rate.parse(told),)
 
 
 def _used(options: Mapping[str, Any], name: str) -> str:

@@ -60,7 +60,9 @@ def test_latency_changes_no_number(
             console=silent,
         )
         rows = read_metrics(tmp_path / str(latency))
-        found.append([{key: value for key, value in row.items() if key not in CLOCKS} for row in rows])
+        found.append(
+            [{key: x for key, x in row.items() if key not in CLOCKS and not key.endswith("_s")} for row in rows]
+        )
         taken.append(sum(step.taken for step in passes))
     assert found[0] == found[1]
     assert any(row.get("loss") for row in found[0])

@@ -114,3 +114,18 @@ def test_figures_of_nothing_are_none() -> None:
     assert figures["reward"] is None
     assert figures["parsed"] is None
     assert figures["tool_accuracy_by_tool"] == {"search": 0.0}
+
+
+def test_a_summary_tells_what_tools_took_where_it_is_asked_to() -> None:
+    slow = Picture(PICTURE.image, PICTURE.provenance, 2.5)
+    rollouts = evaluation((0, "search", slow, 1.0), (1, "search", FAILED, 1.0), (2, "code", DOWN, None)).rollouts
+    plain, timed = summary(rollouts), summary(rollouts, tool_times=True)
+    assert {key: timed[key] for key in timed.keys() - plain.keys()} == {
+        "tool/code/calls": 1,
+        "tool/code/failed/unavailable": 1,
+        "tool/search/calls": 2,
+        "tool/search/failed/empty": 1,
+        "tool/search/p50_s": 2.5,
+        "tool/search/p90_s": 2.5,
+        "tool/search/p99_s": 2.5,
+    }

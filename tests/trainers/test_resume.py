@@ -37,7 +37,10 @@ CODE = (
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in read_metrics(run)]
+    return [
+        {key: value for key, value in line.items() if key not in CLOCKS and not key.endswith("_s")}
+        for line in read_metrics(run)
+    ]
 
 
 def episodes(run: Path) -> list[Any]:

@@ -117,7 +117,10 @@ def test_it_trains(
     assert train(recipe, tmp_path / "broken", resume=True, console=silent).finished
     clocks = ("seconds", "tokens_per_second")
     first, second = (
-        [{key: value for key, value in row.items() if key not in clocks} for row in read_metrics(tmp_path / name)]
+        [
+            {key: value for key, value in row.items() if key not in clocks and not key.endswith("_s")}
+            for row in read_metrics(tmp_path / name)
+        ]
         for name in ("straight", "broken")
     )
     # To the last bit where each run has a process of its own (`test_resume.py`); here they share one with other tests.

@@ -170,10 +170,15 @@ class WebSearchTool:
         ranker: how well a picture fits a text, for `rerank`; the embedded judge's head for pictures and texts by default.
         **options: see `WebSearchOptions`.
 
+    Attributes:
+        cacheable: the World may keep what was found for later runs: searches cost money or are rationed.
+
     Raises:
         ConfigError: an option that cannot be used, or that the provider does not have.
         MissingExtra, AssetError: what `distinct` or `rerank` stand on is not installed.
     """
+
+    cacheable = True
 
     def __init__(self, ranker: Ranker | None = None, **options: Any) -> None:
         self.options = WebSearchOptions.parse(options)
