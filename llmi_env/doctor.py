@@ -6,6 +6,7 @@ Nothing is believed that can be tried: each sandbox of the code tool is started 
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from importlib import metadata
 from rich.console import Console
 from rich.markup import escape
 
+from llmi_env.document import Picture
 from llmi_env.prepare import steps
+from llmi_env.tools import run
 from llmi_env.tools.code import CodeConfig
 from llmi_env.tools.code.fonts import covering_fonts
 from llmi_env.tools.code.tiers import AUTO, STARTERS, examine
@@ -22,8 +25,13 @@ from llmi_env.tools.code.tiers import AUTO, STARTERS, examine
 _FOR_DEVELOPERS = ("dev", "friends")
 
 
-def doctor(console: Console) -> bool:
-    """Print the findings; returns whether the code tool has a sandbox and the offline world all it needs."""
+def doctor(console: Console, web: bool = False) -> bool:
+    """Print the findings; returns whether the code tool has a sandbox and the offline world all it needs.
+
+    Args:
+        console: where they go.
+        web: ask each search service for a picture.
+    """
     console.print(f"Python {platform.python_version()} on {platform.platform()}, {platform.machine()}")
     _device(console)
     console.print("\n[bold]Sandboxes of the code tool[/bold] (`services.tools.code.sandbox`), strongest first:")
@@ -34,6 +42,8 @@ def doctor(console: Console) -> bool:
     for extra, missing in _extras():
         text = f"pip install 'llmi-env[{extra}]' ({', '.join(missing)} missing)" if missing else ""
         _line(console, not missing, extra, text, optional=True)
+    console.print("\n[bold]Services outside[/bold], tested against local servers that speak as their documentation says:")
+    _services(console, web)
     console.print("\n[bold]Offline world[/bold]:")
     complete = True
     for name, ready in _prepared():
@@ -83,6 +93,28 @@ def _fonts(console: Console) -> None:
             str(font or "no font; e.g. apt install fonts-noto-cjk fonts-noto-extra"),
             optional=True,
         )
+
+
+def _services(console: Console, ask: bool) -> None:
+    """Search services by name; those that can be asked are, where that is wanted."""
+    from llmi_env.tools.web.providers import PROVIDERS
+
+    for name in PROVIDERS.builtin:
+        can = PROVIDERS.find(name)("").can if name != "endpoint" else None
+        if can is None or not can.own_url:
+            _line(console, None, name, "needs its address (option url); never run against the real service")
+        elif can.needs_key and not os.environ.get(can.key_env):
+            _line(console, None, name, f"needs a key in {can.key_env}; never run against the real service")
+        elif not ask:
+            _line(console, None, name, "never run against the real service; `llmi doctor --web` asks it")
+        else:
+            with console.status(f"asking {name}"):
+                found = run("web-search", {"query": "barn owl"}, provider=name, distinct=False, timeout=30)
+            if isinstance(found, Picture):
+                _line(console, True, name, f"{found.provenance.title!r}, {found.provenance.licence}")
+            else:
+                _line(console, False, name, found.message, optional=True)
+    _line(console, None, "image-server, image-server-edit", "need their address; never run against the real service")
 
 
 def _extras() -> Iterator[tuple[str, list[str]]]:
