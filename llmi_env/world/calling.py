@@ -81,7 +81,7 @@ class Calling:
         self, call: Call, pictures: tuple[Picture, ...], seed: int, deadline: float | None, tally: ToolTally
     ) -> Outcome:
         try:
-            tool = await self._tool(call.tool)
+            tool = await self.tool(call.tool)
         except ToolError as error:
             return Failure.of(call.tool, *classify(error))
         except LLMIError:
@@ -190,7 +190,8 @@ class Calling:
             raise TypeError(f"tool {call.tool!r} returned {type(made).__name__} in place of a Picture")
         return made
 
-    async def _tool(self, name: str) -> Tool:
+    async def tool(self, name: str) -> Tool:
+        """A tool by its name, made and warm; raises what stands in the way."""
         if name not in self._tools:
             async with self._making.setdefault(name, asyncio.Lock()):
                 if name not in self._tools:

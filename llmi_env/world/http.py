@@ -2,7 +2,8 @@
 
 A client holds nothing but an address until it is used. Its connections belong to one process and one event loop: in a forked
 child, on another loop and after unpickling they are made anew. Lost connections are tried again, since a call is fixed by its seed and
-may safely run twice; what stays lost is a `Failure` or `Unscored`, never a low score.
+may safely run twice. A World that has its hands full says when to come again, and is asked again then. What stays lost is a `Failure` or
+`Unscored`, never a low score.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
+import time
 from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 from pydantic import ValidationError
 from tenacity import (
     AsyncRetrying,
+    RetryCallState,
     retry_if_exception_type,
     retry_if_not_exception_type,
-    stop_after_attempt,
     wait_random_exponential,
 )
 
@@ -39,8 +43,13 @@ TOKEN = "LLMI_TOKEN"
 _CONNECTIONS = {"/judge": 256}
 _CONNECTIONS_OTHERWISE = 512
 _BATCH = 32
+_BACKOFF = wait_random_exponential(multiplier=0.2, max=3.0)
+_PASSING = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+"""Errors of the client that may not come again."""
+_SHORTEST = 0.2
+"""Seconds before which a busy service is not asked again, whatever it says."""
 _TELL_AFTER = 8.0
-"""Seconds without an answer after which the log says what is waited for."""
+"""Seconds without an answer after which the log says what is waited for, and for which it does not say again that a service is busy."""
 
 _abandoned: list[Any] = []
 """Connections of a parent process, kept from being collected: closing them here would touch the parent's selector."""
@@ -52,6 +61,18 @@ class ConnectionLost(Exception):
 
 class Rejected(ConnectionLost):
     """The service answered that it cannot take this message; the same one would be turned away again."""
+
+
+class Busy(ConnectionLost):
+    """The service asks to come again later.
+
+    Attributes:
+        seconds: after how long.
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class _Line:
@@ -91,10 +112,12 @@ class RemoteWorld:
         url: base address of the service.
         uds: Unix socket to use in place of TCP.
         attempts: how often a call is tried when the connection is lost.
-        patience: seconds to wait for an answer, which includes waiting for a turn in the service.
+        patience: seconds to wait for an answer, which includes waiting for a turn in the service; before that, as many seconds for a
+            service that has its hands full to take the call on (a call's own deadline, where it is shorter).
     """
 
     _pid: int
+    _tell_busy_from: float
     _judges: tuple[AboutJudge, ...] | None
     _lines: dict[tuple[asyncio.AbstractEventLoop, str], _Line]
 
@@ -124,17 +147,13 @@ class RemoteWorld:
 
         body = await asyncio.to_thread(encode) if given else encode()
         try:
-            answer = await self._ask("POST", "/run", body)
+            answer = await self._ask("POST", "/run", body, deadline)
             reply = wire.RunReply.model_validate_json(answer)
             return await asyncio.to_thread(reply.outcome.value)
         except httpx.TimeoutException:
-            return Failure.of(call.tool, "timeout", f"the World did not answer within {self.patience:g} seconds")
-        except ConnectionLost as error:
-            return Failure.of(call.tool, "unavailable", f"the connection to the World was lost: {error}")
-        except ValueError as error:
-            if not _unreadable(error):
-                raise
-            return Failure.of(call.tool, "unavailable", f"the World's answer cannot be read: {error}")
+            return Failure.of(call.tool, "timeout", self._too_late)
+        except (ConnectionLost, ValueError) as error:
+            return Failure.of(call.tool, "unavailable", _reason(error))
 
     async def judge(self, document: Document, task: Task) -> Judgments:
         """Judge a document; see `World.judge`.
@@ -154,13 +173,9 @@ class RemoteWorld:
             answer = await self._ask("POST", "/judge", await asyncio.to_thread(encode))
             return wire.JudgeReply.model_validate_json(answer).value()
         except httpx.TimeoutException:
-            reason = f"the World did not answer within {self.patience:g} seconds"
-        except ConnectionLost as error:
-            reason = f"the connection to the World was lost: {error}"
-        except ValueError as error:
-            if not _unreadable(error):
-                raise
-            reason = f"the World's answer cannot be read: {error}"
+            reason = self._too_late
+        except (ConnectionLost, ValueError) as error:
+            reason = _reason(error)
         return dict.fromkeys(terms, Unscored(reason))
 
     async def terms(self) -> tuple[str, ...]:
@@ -219,13 +234,32 @@ class RemoteWorld:
     def _remedy(self) -> str:
         return "Start one with `llmi serve`, or use world='local'."
 
+    @property
+    def _too_late(self) -> str:
+        return f"the World did not answer within {self.patience:g} seconds"
+
     async def _ready(self) -> None:
         """Make sure that the service is there; raises `ConnectionLost` to be tried again."""
 
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+    async def _ask(self, method: str, path: str, body: bytes = b"", deadline: float | None = None) -> bytes:
+        until = time.monotonic() + min(self.patience, deadline or self.patience)
+        lost = 0
+
+        def pause(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            # Those who are told the same time may not all come back at it.
+            return error.seconds * random.uniform(1.0, 1.5) if isinstance(error, Busy) else _BACKOFF(state)
+
+        def enough(state: RetryCallState) -> bool:
+            nonlocal lost
+            if state.outcome is not None and isinstance(state.outcome.exception(), Busy):
+                return time.monotonic() + state.upcoming_sleep > until
+            lost += 1
+            return lost >= self.attempts
+
         async for attempt in AsyncRetrying(
-            stop=stop_after_attempt(self.attempts),
-            wait=wait_random_exponential(multiplier=0.2, max=3.0),
+            stop=enough,
+            wait=pause,
             retry=retry_if_exception_type(ConnectionLost) & retry_if_not_exception_type(Rejected),
             reraise=True,
         ):
@@ -250,11 +284,20 @@ class RemoteWorld:
             return answer.content
         if answer.status_code == httpx.codes.FAILED_DEPENDENCY:
             raise wire.ErrorReply.model_validate_json(answer.content).value()
-        kind = Rejected if answer.is_client_error else ConnectionLost
-        raise kind(f"the service answered {answer.status_code}: {answer.text[:300]}")
+        said = f"the service answered {answer.status_code}: {answer.text[:300]}"
+        if (later := _retry_after(answer)) is not None:
+            self._tell_busy(later)
+            raise Busy(said, later)
+        kind = Rejected if answer.is_client_error and answer.status_code not in _PASSING else ConnectionLost
+        raise kind(said)
 
     def _tell_wait(self, path: str) -> None:
         _log.info("still waiting for %s at %s: the first use of a tool or judge loads its models", path, self._place)
+
+    def _tell_busy(self, seconds: float) -> None:
+        if (now := time.monotonic()) >= self._tell_busy_from:
+            self._tell_busy_from = now + _TELL_AFTER
+            _log.info("the World at %s has its hands full and asked to come again in %g s", self._place, seconds)
 
     def _line(self, kind: str) -> _Line:
         """Connections for requests of one kind: a path of `_CONNECTIONS`, or all others together."""
@@ -287,6 +330,7 @@ class RemoteWorld:
         self._pid = os.getpid()
         self._judges = None
         self._lines = {}
+        self._tell_busy_from = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_pid", "_judges", "_lines")}
@@ -331,6 +375,25 @@ class HttpWorld(RemoteWorld):
                 raise
 
 
-def _unreadable(error: ValueError) -> bool:
-    """Whether an answer could not be decoded, as against an error of ours that is a `ValueError` too."""
-    return not isinstance(error, LLMIError)
+def _reason(error: ConnectionLost | ValueError) -> str:
+    """Why there is no answer; an error of ours that is a `ValueError` too is none of these, and is raised again."""
+    if isinstance(error, LLMIError):
+        raise error
+    if isinstance(error, Busy):
+        return f"the World has its hands full and asked to come again in {error.seconds:g} seconds, too late for this: {error}"
+    if isinstance(error, ConnectionLost):
+        return f"the connection to the World was lost: {error}"
+    return f"the World's answer cannot be read: {error}"
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """Seconds after which a busy service wants to be asked again, or `None` where it does not say so."""
+    if answer.status_code not in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
+        return None
+    told = answer.headers.get("retry-after", "").strip()
+    try:
+        # a number of seconds, or a date (RFC 9110, 10.2.3)
+        seconds = float(told) if told.isdecimal() else parsedate_to_datetime(told).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return max(seconds, _SHORTEST)

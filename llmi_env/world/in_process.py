@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llmi_env.calls import Call
@@ -92,6 +93,18 @@ class InProcessWorld:
             ConfigError, MissingExtra, AssetError: a judge cannot be made at all.
         """
         return await self._current().judging.judge(document, task)
+
+    def makers(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        """By name, what makes and warms each tool and judge: the very work that its first call or document would wait for."""
+        engine = self._current()
+        names = engine.judging.names
+        found: dict[str, Callable[[], Awaitable[object]]] = {
+            f"tool {name}": partial(engine.calling.tool, name) for name in self.tool_names
+        }
+        for place, name in enumerate(names):
+            title = f"judge {name} {place + 1}" if names.count(name) > 1 else f"judge {name}"
+            found[title] = partial(engine.judging.prepare, place)
+        return found
 
     async def terms(self) -> tuple[str, ...]:
         """Every term that the judges score; makes the judges."""

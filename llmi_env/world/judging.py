@@ -99,10 +99,17 @@ class Judging:
         """One judge's answer; one that was given before needs no turn."""
         return await self._kept.through(judge, document, task, partial(self._hear, name, judge, document, task))
 
+    async def prepare(self, place: int) -> None:
+        """Make the judges, and have the one at this place load what it needs; raises what stands in the way."""
+        await self._prepared(f"judge {place}", (await self.judges())[place])
+
+    async def _prepared(self, name: str, judge: Judge) -> None:
+        await self._preparing.setdefault(name, Preparation(judge, self._config.judge_prepare_deadline)).ready()
+
     async def _hear(self, name: str, judge: Judge, document: Document, task: Task) -> Judgments:
         try:
             # its models are loaded once, and outside of the deadline, which is for judging
-            await self._preparing.setdefault(name, Preparation(judge, self._config.judge_prepare_deadline)).ready()
+            await self._prepared(name, judge)
             async with self._judges_turn(name, judge):
                 answer: object = await within(self._config.judge_deadline, guarded(judge(document, task)))
             return _checked(judge, answer)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    _allow_many_clients()
+    allow_many_clients()
     config = WorldConfig.model_validate_json(options.config.read_text(encoding="utf-8"))
     try:
         with filelock.FileLock(options.socket.with_suffix(".serve"), timeout=15):
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _allow_many_clients() -> None:
+def allow_many_clients() -> None:
     """Raise the soft limit of open files to the hard one: a call in flight holds a connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):

@@ -17,11 +17,13 @@ from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Te
 from llmi_env.errors import MissingExtra, WorldError
 from llmi_env.task import Task
 from llmi_env.testing import JUDGED_TERMS, SimulatedTool, simulated_config, simulated_world
+from llmi_env.world import wire
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.http import HttpWorld
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.protocol import Scored, TellingWorld, Unscored
 from llmi_env.world.service import create_app
+from llmi_env.world.service_limits import Keys
 from tests.serving import served
 
 OWL = Call("search", "an owl", {"query": "owl"})
@@ -133,6 +135,23 @@ def test_a_picture_that_the_service_turns_away_is_a_failure_at_once(url: str) ->
     assert time.monotonic() - start < 5
 
 
+def test_a_defect_of_the_service_is_told_by_its_kind_alone() -> None:
+    class Defective(InProcessWorld):
+        async def run(self, *args: Any, **options: Any) -> Any:
+            raise KeyError("an inner secret")
+
+    body = wire.RunRequest(call=wire.CallMessage.of(OWL), pictures=[], seed=1).encode()
+    with served(create_app(world=Defective())) as address:
+        answer = httpx.post(address + "/run", content=body)
+        figures = httpx.get(address + "/metrics").text
+    assert answer.status_code == 500
+    assert answer.json() == {
+        "error": "WorldError",
+        "args": ["a defect of the service, told in its log (KeyError)"],
+    }
+    assert 'llmi_requests_total{route="/run",status="500"} 1.0' in figures
+
+
 def test_nobody_there_at_the_start_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(WorldError, match="llmi serve"):
         asyncio.run(HttpWorld("http://127.0.0.1:9", attempts=2).run(OWL))
@@ -141,7 +160,7 @@ def test_nobody_there_at_the_start_is_an_error_that_says_what_to_do() -> None:
 
 
 def test_a_token_is_asked_for_and_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(create_app(simulated_config(), token="sesame")) as address:
+    with served(create_app(simulated_config(), keys=Keys(["sesame"]))) as address:
         for wrong in (None, "sesam"):
             monkeypatch.delenv("LLMI_TOKEN", raising=False)
             if wrong:
