@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from llmi_env.cli_corpus import corpus_app
 from llmi_env.cli_rewards import ablate, judge_app
 from llmi_env.cli_tools import tools_app
 from llmi_env.errors import ConfigError, LLMIError
@@ -28,13 +29,13 @@ app = typer.Typer(
     help="A language model learns to write illustrated documents.\n\n"
     'Start with [bold]llmi prepare[/bold], then [bold]llmi train quickstart[/bold] or [bold]llmi write "..."[/bold].',
 )
-corpus_app = typer.Typer(no_args_is_help=True, help="Pictures that the offline search tool finds.")
 app.add_typer(tools_app, name="tools")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(judge_app, name="judge")
 app.command()(ablate)
 console = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
+_WHO, _HOW_MUCH = "Who is served", "How much is taken on"
 
 
 @app.command()
@@ -151,21 +152,79 @@ def serve(
     ] = "offline",
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="Values to change: services.judges='[embedded]' services.concurrency.code=8"),
+        typer.Argument(help="Values to change: services.judges='\\[embedded]' services.concurrency.code=8"),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8100,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Load tools and judges at once; /ready tells when that is done.")
+    ] = False,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that work in flight may take to finish after SIGTERM or Ctrl-C.")
+    ] = 30.0,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="File with tokens, one a line, besides LLMI_TOKEN and LLMI_TOKENS.", rich_help_panel=_WHO),
+    ] = None,
+    open_metrics: Annotated[
+        bool, typer.Option("--open-metrics", help="Show /metrics without a token.", rich_help_panel=_WHO)
+    ] = False,
+    max_in_flight: Annotated[
+        int, typer.Option(min=1, help="Calls carried out or waiting; above that 429.", rich_help_panel=_HOW_MUCH)
+    ] = 1024,
+    max_judging: Annotated[
+        int, typer.Option(min=1, help="Documents judged or waiting; above that 429.", rich_help_panel=_HOW_MUCH)
+    ] = 512,
+    max_per_client: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of these, how many of one token, or of one address without tokens.", rich_help_panel=_HOW_MUCH
+        ),
+    ] = None,
+    max_body: Annotated[
+        int, typer.Option(min=1, help="Megabytes of one request; above that 413.", rich_help_panel=_HOW_MUCH)
+    ] = 100,
+    client_seconds: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="Seconds that a client may take to send a request or fetch its answer.",
+            rich_help_panel=_HOW_MUCH,
+        ),
+    ] = 30.0,
 ) -> None:
     """Serve tools and judges to other processes and machines.
 
-    Example: llmi serve offline --port 8100
+    Example: llmi serve offline --port 8100 --warm
 
     Clients use it by `world="http://HOST:8100"` (in a recipe: env.world=http://HOST:8100). Where LLMI_TOKEN is set, here and there, nobody
-    else is served. Tools and judges load their models on first use.
+    else is served; LLMI_TOKENS and --tokens give several. Tools and judges load their models on first use, unless --warm says otherwise.
+    Ctrl-C ends it when work in flight is done, or --grace is over. http://HOST:8100/docs describes the interface; docs/serving.md the
+    rest.
     """
     from llmi_env.serving import serve as run
+    from llmi_env.world.service_limits import Limits
 
-    run(config, overrides or [], host, port, lambda text: console.print(text, markup=False, highlight=False))
+    limits = Limits(
+        max_in_flight,
+        max_judging,
+        max_per_client,
+        max_body * 1_000_000,
+        max_pixels=100_000_000,
+        client_seconds=client_seconds,
+    )
+    run(
+        config,
+        overrides or [],
+        host,
+        port,
+        lambda text: console.print(text, markup=False, highlight=False),
+        limits=limits,
+        tokens=tokens,
+        open_metrics=open_metrics,
+        warm=warm,
+        grace=grace,
+    )
 
 
 @app.command()
@@ -177,34 +236,17 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    web: Annotated[bool, typer.Option("--web", help="Ask each search service on the web for a picture.")] = False,
+) -> None:
     """Say what works on this machine, why the rest does not, and how to get it.
 
     Every sandbox of the code tool is really started and must draw a chart.
     """
     from llmi_env.doctor import doctor as run
 
-    if not run(console):
+    if not run(console, web):
         raise typer.Exit(1)
-
-
-@corpus_app.command("add")
-def corpus_add(
-    folder: Annotated[
-        Path | None, typer.Argument(help="A folder of pictures, with captions beside them or in their names.")
-    ] = None,
-    debian: Annotated[str | None, typer.Option(help="A Debian set instead: tuxpaint, gcompris or openclipart.")] = None,
-) -> None:
-    """Add pictures to what the search tool finds.
-
-    Captions are taken from NAME.txt or NAME.json beside each picture, from captions.csv or captions.jsonl, or from the file's name.
-    """
-    from llmi_env.tools.corpus import add_debian, add_folder
-
-    if (folder is None) == (debian is None):
-        raise ConfigError("say a folder or --debian SET, one of them")
-    added = add_folder(folder, console=console) if folder is not None else add_debian(str(debian), console=console)
-    console.print(str(added))
 
 
 def _run_folder(name: str, resume: bool) -> Path:

@@ -42,7 +42,9 @@ def doctor(console: Console, web: bool = False) -> bool:
     for extra, missing in _extras():
         text = f"pip install 'llmi-env[{extra}]' ({', '.join(missing)} missing)" if missing else ""
         _line(console, not missing, extra, text, optional=True)
-    console.print("\n[bold]Services outside[/bold], tested against local servers that speak as their documentation says:")
+    console.print(
+        "\n[bold]Services outside[/bold], tested against local servers that speak as their documentation says:"
+    )
     _services(console, web)
     console.print("\n[bold]Offline world[/bold]:")
     complete = True

@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 
+from llmi_env.attachment import Attachment
 from llmi_env.calls import Call, Tag
 from llmi_env.errors import FailureKind, Fault, LimitName, fault_of
 
@@ -50,12 +51,20 @@ class Provenance:
 class Picture:
     """A picture that a tool delivered, or an input picture of a task.
 
-    Equality is by pixels and provenance; `seconds` (how long it took) is not compared.
+    Equality is by pixels, provenance and attachment; `seconds` (how long it took) is not compared. `digest` is of the pixels alone: what
+    judges and edits are given is the picture, so an attachment moves no score and no cached outcome, and an edit of it has none.
+
+    Attributes:
+        image: what is seen.
+        provenance: where it comes from.
+        seconds: how long it took.
+        attachment: the sound that it stands for, where it stands for one.
     """
 
     image: Image.Image
     provenance: Provenance
     seconds: float = 0.0
+    attachment: Attachment | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -79,30 +88,35 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
     @classmethod
-    def from_png(cls, data: bytes, provenance: Provenance, seconds: float = 0.0) -> Picture:
+    def from_png(
+        cls, data: bytes, provenance: Provenance, seconds: float = 0.0, attachment: Attachment | None = None
+    ) -> Picture:
         """Read trusted PNG bytes (those of `png`); pictures from outside go through the fetcher's checks first."""
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.load()
-            picture = cls(image.copy(), provenance, seconds)
+            picture = cls(image.copy(), provenance, seconds, attachment)
         picture.__dict__["png"] = data  # what encoding it again would give, at a hundred times the cost
         return picture
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Picture):
             return NotImplemented
-        return self.provenance == other.provenance and self.digest == other.digest
+        same = self.provenance == other.provenance and self.attachment == other.attachment
+        return same and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash((self.digest, self.provenance))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"image": self.image, "provenance": self.provenance, "seconds": self.seconds}
+        named = ("image", "provenance", "seconds", "attachment")
+        return {name: getattr(self, name) for name in named}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
     def __repr__(self) -> str:
-        return f"Picture({self.image.width}x{self.image.height} {self.image.mode}, {self.provenance.backend})"
+        sound = f", {self.attachment.media_type}" if self.attachment else ""
+        return f"Picture({self.image.width}x{self.image.height} {self.image.mode}, {self.provenance.backend}{sound})"
 
 
 @dataclass(frozen=True)
@@ -205,8 +219,13 @@ class Document:
             for block in self.blocks
         )
 
-    def to_markdown(self, picture_path: str = "figure-{index}.png") -> str:
-        """Markdown with a link for each picture; `{index}` counts figures from 0. Failures become a quoted line."""
+    def to_markdown(
+        self, picture_path: str = "figure-{index}.png", attachment_path: str = "figure-{index}{suffix}"
+    ) -> str:
+        """Markdown with a link for each picture, and one below it for its attachment (`{suffix}` is `.wav` or the like).
+
+        `{index}` counts figures from 0. Failures become a quoted line.
+        """
         parts, index = [], 0
         for block in self.blocks:
             if isinstance(block, Text):
@@ -215,6 +234,8 @@ class Document:
             label = _markdown_label(block.call.description if block.call else "unreadable call")
             if block.picture is not None:
                 parts.append(f"\n\n![{label}]({picture_path.format(index=index)})\n\n")
+                if (sound := block.picture.attachment) is not None:
+                    parts.append(f"[sound: {label}]({attachment_path.format(index=index, suffix=sound.suffix)})\n\n")
             else:
                 state = block.failure.kind if block.failure else "pending"
                 parts.append(f"\n\n> [no picture: {state}] {label}\n\n")

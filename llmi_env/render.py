@@ -80,6 +80,8 @@ def to_html(document: Document, task: Task, report: RewardReport | None = None) 
             continue
         caption = html.escape(f"{_label(block)} | {_state(block)}")
         picture = f'<img alt="" src="{block.picture.data_url}">' if block.picture is not None else ""
+        if block.picture is not None and block.picture.attachment is not None:
+            picture += f'<audio controls preload="none" src="{block.picture.attachment.data_url}"></audio>'
         kind = "" if block.failure is None else ' class="failed"'
         parts.append(f"<figure{kind}>{picture}<figcaption>{caption}</figcaption></figure>")
     if report is not None:

@@ -2,7 +2,8 @@
 
 A row holds all that is needed to recompute a reward, look at the document or train on it again: task, tokens with owners and logprobs, document
 with calls and outcomes, report. Pictures stand in columns of their own as PNG (`datasets` shows them as images), clock times in another, so
-that two runs of one seed differ in that column only. Files appear whole or not at all.
+that two runs of one seed differ in that column only. Sounds that go with pictures are in the column `attachments`, which older files lack.
+Files appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from llmi_env.attachment import Attachment
 from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Provenance, Text
 from llmi_env.episode import StopReason
@@ -85,6 +87,8 @@ def join_episodes(run: Path, name: str, parts: Sequence[Path], **columns: Any) -
     arrow = require("pyarrow", "keeping episodes", "train")
     parquet = require("pyarrow.parquet", "keeping episodes", "train")
     tables = [parquet.read_table(part) for part in parts]
+    columns_of_all = arrow.unify_schemas([table.schema for table in tables]).empty_table()
+    tables = [arrow.concat_tables([columns_of_all, table], promote_options="default") for table in tables]
     places = sorted(
         (group, sample, number, row)
         for number, table in enumerate(tables)
@@ -121,7 +125,7 @@ def read_episodes(run: Path, pattern: str = "*", *, pixels: bool = True) -> Iter
         run: the run folder, or one parquet file.
         pattern: which files of the folder: `train-*`, `before` ...
         pixels: whether the figures' pictures are decoded; if not, each is one grey pixel with its provenance, for those who only count.
-            Those of the task always are: they belong to what it is.
+            Those of the task always are: they belong to what it is. Attachments are left out with the pictures.
 
     Yields:
         The further columns of `write_episodes`, and the rollout.
@@ -140,6 +144,7 @@ def read_episodes(run: Path, pattern: str = "*", *, pixels: bool = True) -> Iter
                         extras = {key: value for key, value in row.items() if key not in _COLUMNS}
                         if not pixels:
                             row["pictures"] = [{**one, "bytes": _GREY} for one in row["pictures"]]
+                            row["attachments"] = None
                         yield extras, _rollout(row)
         except (arrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: not a readable episode file: {type(error).__name__}: {error}") from error
@@ -148,13 +153,14 @@ def read_episodes(run: Path, pattern: str = "*", *, pixels: bool = True) -> Iter
 # --------------------------------------------------------------------------------------------------------------------- rows
 
 _COLUMNS = (
-    "format", "task_id", "task", "task_images", "seed", "group", "reward", "report", "stop", "source", "document", "pictures", "calls",
-    "ids", "owners", "logprobs", "ledger_pictures", "times",
+    "format", "task_id", "task", "task_images", "seed", "group", "reward", "report", "stop", "source", "document", "pictures", "attachments",
+    "calls", "ids", "owners", "logprobs", "ledger_pictures", "times",
 )  # fmt: skip
 
 
 def _schema(arrow: Any, columns: dict[str, Any]) -> Any:
     picture = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    attachment = arrow.struct([("picture", arrow.int32()), ("media_type", arrow.string()), ("bytes", arrow.binary())])
     call = arrow.struct(
         [(key, arrow.string()) for key in ("tool", "description", "params", "outcome", "fault", "message")]
     )
@@ -172,6 +178,7 @@ def _schema(arrow: Any, columns: dict[str, Any]) -> Any:
         "source": arrow.string(),
         "document": arrow.string(),
         "pictures": arrow.list_(picture),
+        "attachments": arrow.list_(attachment),
         "calls": arrow.list_(call),
         "ids": arrow.list_(arrow.int32()),
         "owners": arrow.list_(arrow.int8()),
@@ -222,6 +229,11 @@ def _row(rollout: Rollout) -> dict[str, Any]:
         "source": document.to_source().encode("utf-8", "replace").decode("utf-8"),
         "document": json.dumps(blocks),
         "pictures": [{"bytes": picture.png, "path": None} for picture in pictures],
+        "attachments": [
+            {"picture": at, "media_type": picture.attachment.media_type, "bytes": picture.attachment.data}
+            for at, picture in enumerate(pictures)
+            if picture.attachment is not None
+        ],
         "calls": [_call_data(figure) for figure in document.figures],
         "ids": ledger.ids,
         "owners": [int(owner) for owner in ledger.owners],
@@ -246,7 +258,8 @@ def _rollout(row: dict[str, Any]) -> Rollout:
     task = Task(unpack(data["question"]), images, data["image_count"], tuple(data["tools"]), data["id"], data["source"])
     times = json.loads(row["times"])
     seconds = times.pop("calls")
-    pngs = [picture["bytes"] for picture in row["pictures"]]
+    sounds = {one["picture"]: Attachment(one["media_type"], one["bytes"]) for one in row.get("attachments") or ()}
+    pngs = [(picture["bytes"], sounds.get(at)) for at, picture in enumerate(row["pictures"])]
     blocks: list[Block] = []
     for entry in json.loads(row["document"]):
         blocks.append(_block(entry, pngs, seconds, sum(isinstance(block, Figure) for block in blocks)))
@@ -320,7 +333,12 @@ def _block_data(block: Block, pictures: list[Picture]) -> dict[str, Any]:
     }
 
 
-def _block(entry: dict[str, Any], pngs: Sequence[bytes], seconds: Sequence[float | None], index: int) -> Block:
+def _block(
+    entry: dict[str, Any],
+    pngs: Sequence[tuple[bytes, Attachment | None]],
+    seconds: Sequence[float | None],
+    index: int,
+) -> Block:
     if "text" in entry:
         return Text(unpack(entry["text"]))
     raw, call = unpack(entry["raw"]), None
@@ -329,7 +347,8 @@ def _block(entry: dict[str, Any], pngs: Sequence[bytes], seconds: Sequence[float
     outcome: Outcome | None = None
     if entry["outcome"] and "picture" in entry["outcome"]:
         provenance = Provenance(**entry["outcome"]["provenance"])
-        outcome = Picture.from_png(pngs[entry["outcome"]["picture"]], provenance, seconds[index] or 0.0)
+        png, sound = pngs[entry["outcome"]["picture"]]
+        outcome = Picture.from_png(png, provenance, seconds[index] or 0.0, sound)
     elif entry["outcome"]:
         outcome = Failure(**entry["outcome"]["failure"])
     return Figure(raw, call, outcome, entry["closed"], entry["tag"])

@@ -70,6 +70,8 @@ class SimulatedTool:
         size: side of the picture in pixels.
         log: file to which one line `pid params` is added at the start of each execution.
         die_once: file; while it does not exist, a call makes it and kills its own process, as a crash would.
+        spread: standard deviation of the latency's logarithm: above 0 the latency is log-normal with `latency` as its median, and fixed
+            by params and seed of the call.
     """
 
     def __init__(
@@ -83,9 +85,10 @@ class SimulatedTool:
         size: int = 64,
         log: str | None = None,
         die_once: str | None = None,
+        spread: float = 0.0,
     ) -> None:
         self.name = name
-        self.latency, self.jitter = latency, jitter
+        self.latency, self.jitter, self.spread = latency, jitter, spread
         self.failure_rate, self.failure = failure_rate, failure
         self.size = size
         self.executions = 0
@@ -100,6 +103,13 @@ class SimulatedTool:
         """The spec of the tool that it stands for."""
         return BUILTIN[self.name]
 
+    def latency_of(self, params: Mapping[str, Any], seed: int) -> float:
+        """Seconds that a call takes, `jitter` left out: known beforehand to who computes what a run could take at best."""
+        if not self.spread:
+            return self.latency
+        dice = random.Random(_hashed("latency", self.name, dict(params), seed))
+        return self.latency * dice.lognormvariate(0.0, self.spread)
+
     async def __call__(self, params: Mapping[str, Any], context: ToolContext) -> Picture:
         """Draw, or fail as declared."""
         self.executions += 1
@@ -109,7 +119,7 @@ class SimulatedTool:
         dice = random.Random(
             _hashed(self.name, dict(params), context.seed, [picture.digest for picture in context.pictures])
         )
-        await asyncio.sleep(self.latency * (1 + self.jitter * dice.uniform(-1, 1)))
+        await asyncio.sleep(self.latency_of(params, context.seed) * (1 + self.jitter * dice.uniform(-1, 1)))
         if self._die_once and not Path(self._die_once).exists():
             Path(self._die_once).touch()
             os.kill(os.getpid(), signal.SIGKILL)

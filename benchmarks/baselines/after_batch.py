@@ -31,7 +31,7 @@ from llmi_env.world.runtime import CallScheduler
 THREADS = 8
 
 
-class _Row:
+class WrittenRow:
     """A document that is only written; its calls wait in the episode."""
 
     pictures: Sequence[Picture] = ()
@@ -75,7 +75,7 @@ async def score_after_batch(
     start = time.perf_counter()
     keys = [task.key for task in tasks]
     rows = [
-        _Row(task, group, rollout_seed(seed, task, sample, keys[:group].count(task.key)), policy, max_tokens)
+        WrittenRow(task, group, rollout_seed(seed, task, sample, keys[:group].count(task.key)), policy, max_tokens)
         for group, task in enumerate(tasks)
         for sample in range(samples)
     ]
@@ -85,7 +85,7 @@ async def score_after_batch(
     landed = time.perf_counter() - start
     loop = asyncio.get_running_loop()
 
-    def judged(row: _Row) -> Rollout:
+    def judged(row: WrittenRow) -> Rollout:
         # A thread waits for its document, as one that sends a request does.
         answer = asyncio.run_coroutine_threadsafe(world.judge(row.episode.document, row.task), loop).result()
         times = RolloutTimes(written, landed, time.perf_counter() - start)

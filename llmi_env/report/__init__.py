@@ -1,7 +1,8 @@
 """Pages for people: the report of a run, and one document as a page.
 
 Both are single HTML files without scripts. What a policy wrote is hostile: text is rendered as Markdown without HTML and passed through a
-sanitiser, everything else is escaped, pictures are data URLs of our own PNG bytes, and the page's policy forbids loading anything.
+sanitiser, everything else is escaped, pictures are data URLs of our own PNG bytes, sounds are data URLs of the few types that are let in, and
+the page's policy forbids loading anything.
 """
 
 from llmi_env.report.document_html import document_html

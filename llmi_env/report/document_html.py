@@ -48,7 +48,7 @@ def _figure_html(figure: Figure, index: int) -> str:
     written = f"<details><summary>call {index}: {tool}</summary><pre>{html.escape(figure.raw)}</pre>{_reading(figure)}</details>"
     if isinstance(figure.outcome, Picture):
         return (
-            f'<figure><img src="{figure.outcome.data_url}" alt="{description}">'
+            f'<figure><img src="{figure.outcome.data_url}" alt="{description}">{_sound(figure.outcome)}'
             f"<figcaption>{description}{_credit(figure.outcome)}{written}</figcaption></figure>"
         )
     if isinstance(figure.outcome, Failure):
@@ -56,6 +56,13 @@ def _figure_html(figure: Figure, index: int) -> str:
         what = f"{failure.kind}, {_FAULTS[failure.fault]}: {failure.message}"
         return f'<figure class="failed"><p>No picture: {html.escape(what)}</p><figcaption>{description}{written}</figcaption></figure>'
     return f'<figure class="failed"><p>No picture yet.</p><figcaption>{description}{written}</figcaption></figure>'
+
+
+def _sound(picture: Picture) -> str:
+    """A player for what goes with the picture. Its address holds a type of the list and base64, nothing to escape."""
+    if picture.attachment is None:
+        return ""
+    return f'<audio controls preload="none" src="{picture.attachment.data_url}"></audio>'
 
 
 def _credit(picture: Picture) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from llmi_env.rewards.statistics import Difference
 from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes, read_metrics
+from llmi_env.world.statistics import SHARES, delivered
 
 _SHOWN = 16
 _NAMED = 4
@@ -22,15 +24,16 @@ _CHARTS = (
     ("reward", ("reward",), ""),
     ("documents without a score (they count for nothing)", ("unscored",), ""),
     ("tool accuracy", ("tool_accuracy",), ""),
-    ("reward by term (gates applied, weights not)", ("terms/",), ""),
-    ("tool accuracy by tool", ("tool_accuracy_by_tool/",), ""),
+    ("reward by term (gates applied, weights not)", ("terms/*",), ""),
+    ("tool accuracy by tool", ("tool_accuracy_by_tool/*",), ""),
     ("KL to the start", ("kl",), "nats a token"),
     ("clip fraction", ("clip_fraction",), ""),
     ("entropy", ("entropy",), "nats a token"),
     ("norm of the gradient, before it is cut", ("grad_norm",), ""),
     ("what the value head foresaw (explained variance)", ("explained_variance",), ""),
     ("length", ("length",), "tokens"),
-    ("where the time went", ("seconds/",), "seconds"),
+    ("where the time went", ("seconds/*",), "seconds"),
+    ("what a tool took, 90th percentile", ("tool/*/p90_s",), "seconds"),
     ("sampling speed", ("tokens_per_second",), "tokens a second"),
 )
 
@@ -58,7 +61,8 @@ def write_report(run: Path) -> Path:
         raise ConfigError(f"{run} holds no run: there is no metrics.jsonl in it. A run folder is made by 'llmi train'")
     metrics = [_flat(row) for row in read_metrics(run)]
     config_file = run / "config.yaml"
-    before, after = _paired(_episodes(run, "before"), _episodes(run, "after"))
+    heldout = _episodes(run, "before"), _episodes(run, "after")
+    before, after = _paired(*heldout)
     steps = [row for row in metrics if row["phase"] == "train"]
     page = _render(
         "report.html.j2",
@@ -67,6 +71,7 @@ def write_report(run: Path) -> Path:
         headline=_headline(Evaluation(tuple(before)), Evaluation(tuple(after))) if before else [],
         terms=_terms(before, after),
         tools=_tools(before, after),
+        took=_took((*heldout[0], *heldout[1])),
         charts=[_safe(chart) for chart in _charts(steps)],
         pairs=[_pair(*pair) for pair in list(zip(before, after, strict=True))[:_SHOWN]],
         config=config_file.read_text(encoding="utf-8") if config_file.is_file() else "",
@@ -160,17 +165,20 @@ def _tools(before: Sequence[Rollout], after: Sequence[Rollout]) -> list[dict[str
     return rows
 
 
+def _took(rollouts: Sequence[Rollout]) -> list[dict[str, Any]]:
+    """How long the calls took, and what became of those without a picture."""
+    rows = []
+    for name, told in delivered(rollout.document for rollout in rollouts).items():
+        times = [f"{seconds:.2f} s" for seconds in told.seconds] if told.seconds else ["none"] * len(SHARES)
+        failures = ", ".join(f"{kind} {count}" for kind, count in told.failures.items())
+        rows.append({"name": name[:40], "calls": told.calls, "times": times, "failures": failures or "none"})
+    return rows
+
+
 def _charts(steps: Sequence[dict[str, Any]]) -> list[str]:
     charts = []
     for title, wanted, unit in _CHARTS:
-        keys = sorted(
-            {
-                key
-                for row in steps
-                for key in row
-                if any(key == want or (want.endswith("/") and key.startswith(want)) for want in wanted)
-            }
-        )
+        keys = sorted({key for row in steps for key in row if any(fnmatchcase(key, want) for want in wanted)})
         series = {}
         for key in keys:
             points = [

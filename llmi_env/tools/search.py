@@ -1,7 +1,8 @@
 """The search tool: finds a picture in the offline corpora.
 
 It answers with the picture that fits the query best, and with `NothingFound` where none fits well enough: never with a random one. The
-bundled corpus is searched, and the user's own where there is one (`llmi corpus add`). The index is made on the first call, in a thread.
+bundled corpus is searched, and the user's own where there is one (`llmi corpus add`). The index is made on the first call, in a thread; that
+of a large corpus is kept, and only opened. What is added later, a tool that has begun to search does not see.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmi_env.document import Picture, Provenance
-from llmi_env.errors import BadParams, ConfigError, NothingFound
-from llmi_env.tools import corpus
+from llmi_env.errors import AssetError, BadParams, ConfigError, NothingFound
+from llmi_env.tools import corpus, corpus_kept
 from llmi_env.tools.base import SEARCH, ToolContext, ToolSpec
 from llmi_env.tools.corpus_index import CorpusIndex, Hit, query_words
 
@@ -86,10 +87,19 @@ class SearchTool:
         return self._ready().search(query, limit)
 
     def _find(self, query: str) -> Picture:
-        hits = self.hits(query, limit=1)
-        if not hits:
-            raise NothingFound(f"no picture found for {query!r}; name the main subject in two or three words")
-        found = hits[0].entry
+        hits = self.hits(query)
+        for place, hit in enumerate(hits, start=1):
+            try:
+                return self._picture(hit)
+            except AssetError as error:
+                # of the user's own, one may have been taken out since the index was made
+                if not hit.corpus.grows or place == len(hits):
+                    raise
+                logger.warning("%s", error)
+        raise NothingFound(f"no picture found for {query!r}; name the main subject in two or three words")
+
+    def _picture(self, hit: Hit) -> Picture:
+        found = hit.entry
         provenance = Provenance(
             backend=BACKEND,
             title=found.title,
@@ -98,13 +108,17 @@ class SearchTool:
             author=found.author,
             licence=found.licence,
         )
-        return Picture(hits[0].corpus.open(found), provenance)
+        return Picture(hit.corpus.open(found), provenance)
 
     def _ready(self) -> CorpusIndex:
         with self._lock:
             if self._index is None:
-                own = corpus.user() if self._user else None
+                folder = corpus.user_folder()
+                kept = corpus_kept.opened(folder, semantic=self._semantic) if self._user else None
+                own = corpus.user() if self._user and kept is None else None
+                if own is not None and self._semantic:
+                    own = corpus_kept.embedded(own)
                 corpora = [corpus.bundled(), *([own] if own is not None else [])]
-                self._index = CorpusIndex(corpora, semantic=self._semantic, floor=self._floor)
+                self._index = CorpusIndex(corpora, semantic=self._semantic, floor=self._floor, kept=kept)
                 logger.debug("search index of %d pictures", len(self._index))
             return self._index

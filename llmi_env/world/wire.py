@@ -1,5 +1,8 @@
 """The wire format between a World and its clients: JSON with pictures as PNG, both ways exact to the pixel.
 
+What was added after a version of the protocol was out is left out where it says nothing, so that older sides read all messages but those
+that need it: an attachment to a picture is such a field, and a client that does not know of it takes the call for failed (`unavailable`).
+
 Each message is a pydantic model with `of` (from the value) and `value` (back to it). Two things that a policy can write do not fit
 into plain JSON text: lone surrogates, which are escaped, and params beyond JSON (integers of thousands of digits, nesting beyond
 the recursion limit), which arrive empty; the raw text of the call always arrives whole.
@@ -7,16 +10,28 @@ the recursion limit), which arrive empty; the raw text of the call always arrive
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from llmi_env import errors
+from llmi_env.attachment import MAX_BYTES, Attachment
 from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Provenance, Text
 from llmi_env.errors import ConfigError, LLMIError
@@ -65,6 +80,30 @@ class _Message(BaseModel):
         return self.model_dump_json().encode()
 
 
+class AttachmentMessage(_Message):
+    """An `Attachment`; its bytes are text in base64, so that the message is plain data everywhere."""
+
+    media_type: str
+    data: str = Field(max_length=4 * -(-MAX_BYTES // 3))
+
+    @classmethod
+    def of(cls, attachment: Attachment) -> AttachmentMessage:
+        """Encode."""
+        return cls(media_type=attachment.media_type, data=base64.b64encode(attachment.data).decode("ascii"))
+
+    def value(self) -> Attachment:
+        """Decode.
+
+        Raises:
+            ValueError: it is none that can be let in.
+        """
+        try:
+            data = base64.b64decode(self.data, validate=True)
+        except binascii.Error as error:
+            raise ValueError("an attachment's data are base64") from error
+        return Attachment(self.media_type, data)
+
+
 class PictureMessage(_Message):
     """A `Picture`. Modes that PNG does not hold as they are (palettes, CMYK ...) are turned into RGB or RGBA."""
 
@@ -79,6 +118,19 @@ class PictureMessage(_Message):
     seed: int | None = None
     chart: str = ""
     seconds: float = 0.0
+    attachment: AttachmentMessage | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> Any:
+        told = whole(self)
+        if self.attachment is None:
+            told.pop("attachment", None)
+        return told
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        # the serializer leaves a field out, it does not make it anything: the schema stays that of the fields
+        return handler(cast("CoreSchema", {key: value for key, value in core.items() if key != "serialization"}))
 
     @classmethod
     def of(cls, picture: Picture) -> PictureMessage:
@@ -101,13 +153,14 @@ class PictureMessage(_Message):
             seed=p.seed,
             chart=pack(p.chart),
             seconds=picture.seconds,
+            attachment=None if picture.attachment is None else AttachmentMessage.of(picture.attachment),
         )
 
     def value(self) -> Picture:
         """Decode.
 
         Raises:
-            ValueError: the bytes are no PNG, or too large a one.
+            ValueError: the bytes are no PNG, or too large a one; or the attachment cannot be let in.
         """
         try:
             with Image.open(io.BytesIO(self.png), formats=["PNG"]) as opened:
@@ -127,7 +180,8 @@ class PictureMessage(_Message):
             self.seed,
             unpack(self.chart),
         )
-        return Picture(image, provenance, self.seconds)
+        attachment = None if self.attachment is None else self.attachment.value()
+        return Picture(image, provenance, self.seconds, attachment)
 
 
 class FailureMessage(_Message):

@@ -18,7 +18,7 @@ from llmi_env.store import StoreError, write_episodes
 from llmi_env.task import Task
 from llmi_env.transcript import Ledger, Owner
 
-PICTURE = Picture(Image.new("RGB", (8, 8), "green"), Provenance("corpus", title="Barn owl", licence="CC0-1.0"))
+PICTURE = Picture(Image.new("RGB", (8, 8), "green"), Provenance("corpus", title="Barn owl", licence="CC0-1.0"), 0.7)
 
 
 def rollout(task: Task, group: int, reward: float | None, met: bool) -> Rollout:
@@ -60,6 +60,18 @@ def test_report_shows_figures_curves_and_documents(run: Path) -> None:
     assert "nothing found" in page
     assert "no score" in page
     assert "lr: 0.0002" in page
+
+
+def test_report_tells_what_tools_took_and_how_they_failed(run: Path) -> None:
+    with (run / "metrics.jsonl").open("a") as file:
+        for step in (4, 5):
+            file.write(json.dumps({"phase": "train", "step": step, "tool/search/p90_s": 0.25 * step}) + "\n")
+    page = write_report(run).read_text()
+    table = page[page.index("What tools took") :]
+    # Twelve calls: six of the policy's first documents found nothing, the six later ones took 0.7 s each.
+    assert '<td>search</td><td class="num">12</td>' + '<td class="num">0.70 s</td>' * 3 + "<td>empty 6</td>" in table
+    assert "what a tool took, 90th percentile" in page
+    assert page.count("<svg") == 3
 
 
 def test_report_is_one_file_that_loads_nothing(run: Path) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from llmi_env import embeddings
 from llmi_env.errors import AssetError, ConfigError
 from llmi_env.tools import corpus, debian_sets
-from llmi_env.tools.corpus import Corpus, add_debian, add_folder
+from llmi_env.tools.corpus import Corpus, add_debian, add_folder, pictures
 
 FREE = ("CC0", "CC-BY-", "CC-PDDC", "MIT", "Apache-2.0", "BSD", "LicenseRef-public-domain")
 
@@ -144,7 +144,7 @@ class TestAddFolder:
         assert len(Corpus.load(corpus.user_folder()).entries) == 2
 
     def test_bad_files_are_reported_and_do_not_stop_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(corpus, "MAX_PIXELS", 100_000)
+        monkeypatch.setattr(pictures, "MAX_PIXELS", 100_000)
         source = tmp_path / "in"
         picture(source / "good dog.png")
         picture(source / "huge wall.png", size=(400, 300))
