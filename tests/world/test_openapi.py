@@ -226,7 +226,7 @@ def test_mangled_pictures_are_answered(client: httpx.Client, png: bytes) -> None
 
 
 def test_whole_messages_of_ours_fit_the_description(client: httpx.Client) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
+    import jsonschema_rs
     described = client.get("/openapi.json").json()
     picture, call = PICTURE.value(), Call("search", "an owl \ud800", {"query": "owl"})
     document = Document((Text("Owls.\x00"), Figure("{}", call, picture), Figure("no JSON", None, None)))
@@ -237,4 +237,4 @@ def test_whole_messages_of_ours_fit_the_description(client: httpx.Client) -> Non
         ),
     ):
         schema = {"$ref": f"#/components/schemas/{type(message).__name__}", "components": described["components"]}
-        jsonschema.Draft202012Validator(schema).validate(json.loads(message.encode()))
+        jsonschema_rs.Draft202012Validator(schema).validate(json.loads(message.encode()))
