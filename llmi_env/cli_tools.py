@@ -14,16 +14,35 @@ from llmi_env.errors import ConfigError, LLMIError
 tools_app = typer.Typer(no_args_is_help=True, help="List the visual tools and try one by hand.")
 console = Console(soft_wrap=True)
 
+_OTHERS = {
+    "web-search": (
+        "searches Wikimedia Commons, Openverse, SerpAPI, SearXNG, endpoints like Bing's, or any other",
+        "web-search",
+    ),
+    "image-server": ("draws by a server that speaks OpenAI's images API", "image-models"),
+    "image-server-edit": ("edits by one", "image-models"),
+    "diffusers-edit": ("edits by a pipeline of diffusers", "image-models"),
+    "http": ("any tool behind an endpoint of yours", "plugins"),
+}
+"""What may stand in `use` besides the tools' own names."""
+
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")]
 
 
 @tools_app.command("list")
 def tools_list() -> None:
-    """Show the tools, what each is for, and how a call is written."""
+    """Show the tools, what each is for, how a call is written, and what else may carry calls out."""
+    from llmi_env.tools import TOOLS
+
     table = Table("tool", "for", "example call", show_lines=True)
     for spec in BUILTIN.values():
         table.add_row(spec.name, spec.purpose, Call(spec.name, "...", dict(spec.example)).to_json())
     console.print(table)
+    console.print("In place of what works offline, by services.tools.NAME.use:")
+    for name, (does, page) in _OTHERS.items():
+        console.print(f"   {name}: {does} (docs/{page}.md)", highlight=False)
+    for name, point in TOOLS.plugins.items():
+        console.print(f"   {name}: {point.value}, a plugin", highlight=False)
 
 
 def _try(tool: str, params: dict[str, Any], out: Path, image: Path | None = None, **config: Any) -> None:

@@ -1,5 +1,6 @@
 """The command line: teaches by `--help`, and shows our errors as one line with what to do."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from llmi_env.calls import BUILTIN
 from llmi_env.cli import _run_folder, app
 from llmi_env.errors import ConfigError
+from llmi_env.tools import TOOLS
 
 runner = CliRunner()
 
@@ -40,6 +43,8 @@ def test_tools_are_listed_with_a_call_each() -> None:
     output = runner.invoke(app, ["tools", "list"]).output
     for tool in ("search", "diffusion", "code", "edit"):
         assert f'"source": "{tool}"' in output
+    others = set(re.findall(r"^   (\S+):", output, re.MULTILINE))
+    assert set(TOOLS.builtin) - set(BUILTIN) <= others
 
 
 def test_an_unknown_recipe_is_one_line_with_a_guess(tmp_path: Path) -> None:
