@@ -51,7 +51,7 @@ class Provenance:
 class Picture:
     """A picture that a tool delivered, or an input picture of a task.
 
-    Equality is by pixels, provenance and attachment; `seconds` (how long it took) is not compared. `digest` is of the pixels alone: what
+    Equality is by pixels, provenance and attachment; times are not compared. `digest` is of the pixels alone: what
     judges and edits are given is the picture, so an attachment moves no score and no cached outcome, and an edit of it has none.
 
     Attributes:
@@ -59,12 +59,14 @@ class Picture:
         provenance: where it comes from.
         seconds: how long it took.
         attachment: the sound that it stands for, where it stands for one.
+        queued: seconds that its call waited for a turn, besides.
     """
 
     image: Image.Image
     provenance: Provenance
     seconds: float = 0.0
     attachment: Attachment | None = None
+    queued: float = 0.0
 
     @cached_property
     def digest(self) -> str:
@@ -89,12 +91,17 @@ class Picture:
 
     @classmethod
     def from_png(
-        cls, data: bytes, provenance: Provenance, seconds: float = 0.0, attachment: Attachment | None = None
+        cls,
+        data: bytes,
+        provenance: Provenance,
+        seconds: float = 0.0,
+        attachment: Attachment | None = None,
+        queued: float = 0.0,
     ) -> Picture:
         """Read trusted PNG bytes (those of `png`); pictures from outside go through the fetcher's checks first."""
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.load()
-            picture = cls(image.copy(), provenance, seconds, attachment)
+            picture = cls(image.copy(), provenance, seconds, attachment, queued)
         picture.__dict__["png"] = data  # what encoding it again would give, at a hundred times the cost
         return picture
 
@@ -108,7 +115,7 @@ class Picture:
         return hash((self.digest, self.provenance))
 
     def __getstate__(self) -> dict[str, Any]:
-        named = ("image", "provenance", "seconds", "attachment")
+        named = ("image", "provenance", "seconds", "attachment", "queued")
         return {name: getattr(self, name) for name in named}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

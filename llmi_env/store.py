@@ -242,7 +242,11 @@ def _row(rollout: Rollout) -> dict[str, Any]:
             [[start, length, _place(task, document, picture)] for start, length, picture in ledger.pictures]
         ),
         "times": json.dumps(
-            {**asdict(rollout.times), "calls": [f.picture.seconds if f.picture else None for f in document.figures]}
+            {
+                **asdict(rollout.times),
+                "calls": [f.picture.seconds if f.picture else None for f in document.figures],
+                "queued": [f.picture.queued if f.picture else None for f in document.figures],
+            }
         ),
     }
 
@@ -258,11 +262,13 @@ def _rollout(row: dict[str, Any]) -> Rollout:
     task = Task(unpack(data["question"]), images, data["image_count"], tuple(data["tools"]), data["id"], data["source"])
     times = json.loads(row["times"])
     seconds = times.pop("calls")
+    queued = times.pop("queued", None) or [0.0] * len(seconds)  # runs of before have none
     sounds = {one["picture"]: Attachment(one["media_type"], one["bytes"]) for one in row.get("attachments") or ()}
     pngs = [(picture["bytes"], sounds.get(at)) for at, picture in enumerate(row["pictures"])]
     blocks: list[Block] = []
     for entry in json.loads(row["document"]):
-        blocks.append(_block(entry, pngs, seconds, sum(isinstance(block, Figure) for block in blocks)))
+        index = sum(isinstance(block, Figure) for block in blocks)
+        blocks.append(_block(entry, pngs, list(zip(seconds, queued, strict=True)), index))
     document = Document(tuple(blocks))
     ledger = Ledger(
         row["ids"],
@@ -336,7 +342,7 @@ def _block_data(block: Block, pictures: list[Picture]) -> dict[str, Any]:
 def _block(
     entry: dict[str, Any],
     pngs: Sequence[tuple[bytes, Attachment | None]],
-    seconds: Sequence[float | None],
+    times: Sequence[tuple[float | None, float | None]],
     index: int,
 ) -> Block:
     if "text" in entry:
@@ -348,7 +354,8 @@ def _block(
     if entry["outcome"] and "picture" in entry["outcome"]:
         provenance = Provenance(**entry["outcome"]["provenance"])
         png, sound = pngs[entry["outcome"]["picture"]]
-        outcome = Picture.from_png(png, provenance, seconds[index] or 0.0, sound)
+        seconds, queued = (value or 0.0 for value in times[index])
+        outcome = Picture.from_png(png, provenance, seconds, sound, queued)
     elif entry["outcome"]:
         outcome = Failure(**entry["outcome"]["failure"])
     return Figure(raw, call, outcome, entry["closed"], entry["tag"])

@@ -143,7 +143,7 @@ def test_the_wire_carries_it() -> None:
 def test_messages_without_one_are_those_of_before() -> None:
     sent = json.loads(PictureMessage.of(picture()).encode())
     assert set(sent) == {
-        "type", "png", "backend", "title", "caption", "source", "author", "licence", "seed", "chart", "seconds",
+        "type", "png", "backend", "title", "caption", "source", "author", "licence", "seed", "chart", "seconds", "queued",
     }  # fmt: skip
     assert PictureMessage.model_validate(sent).value() == picture()
     for mode in ("serialization", "validation"):

@@ -23,7 +23,7 @@ from llmi_env.transcript import Ledger, Owner
 
 
 def picture(colour: str, **about: str) -> Picture:
-    return Picture(Image.new("RGB", (8, 6), colour), Provenance("simulated", seed=7, **about), seconds=0.5)
+    return Picture(Image.new("RGB", (8, 6), colour), Provenance("simulated", seed=7, **about), seconds=0.5, queued=0.25)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_written_and_read_back_it_is_the_same(rollout: Rollout, tmp_path: Path) 
     for before, after in zip(rollout.ledger.logprobs, back.ledger.logprobs, strict=True):
         assert before == after or (math.isnan(before) and math.isnan(after))
     back.ledger.check()
-    assert back.document.pictures[0].seconds == 0.5
+    assert (back.document.pictures[0].seconds, back.document.pictures[0].queued) == (0.5, 0.25)
 
 
 def test_parts_are_joined_without_looking_at_pictures(rollout: Rollout, tmp_path: Path) -> None:

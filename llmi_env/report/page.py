@@ -170,8 +170,11 @@ def _took(rollouts: Sequence[Rollout]) -> list[dict[str, Any]]:
     rows = []
     for name, told in delivered(rollout.document for rollout in rollouts).items():
         times = [f"{seconds:.2f} s" for seconds in told.seconds] if told.seconds else ["none"] * len(SHARES)
+        wait = f"{told.queue_seconds[1]:.2f} s" if told.queue_seconds else "none"
         failures = ", ".join(f"{kind} {count}" for kind, count in told.failures.items())
-        rows.append({"name": name[:40], "calls": told.calls, "times": times, "failures": failures or "none"})
+        rows.append(
+            {"name": name[:40], "calls": told.calls, "times": times, "wait": wait, "failures": failures or "none"}
+        )
     return rows
 
 

@@ -176,7 +176,7 @@ class Calling:
             if not isinstance(error, ToolError):
                 _log.warning("%s failed unexpectedly", call.tool, exc_info=error)
             return Failure.of(call.tool, kind, message, limit)
-        return replace(made, image=image, seconds=watch.seconds)
+        return replace(made, image=image, seconds=watch.seconds, queued=watch.queued)
 
     async def _try(self, call: Call, tool: Tool, context: ToolContext, queue: Queue, left: float) -> Picture:
         left = max(left, _LEAST_TIME)

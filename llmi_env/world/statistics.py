@@ -133,11 +133,13 @@ class Delivered:
         failures: kinds of those without a picture.
         seconds: of carrying out those with one: 50th, 90th and 99th percentile; `None` where there is none. A kept picture tells what it took
             when it was made.
+        queue_seconds: of waiting for a turn, likewise.
     """
 
     calls: int
     failures: Mapping[str, int]
     seconds: Percentiles | None
+    queue_seconds: Percentiles | None
 
 
 def delivered(documents: Iterable[Document]) -> dict[str, Delivered]:
@@ -145,6 +147,7 @@ def delivered(documents: Iterable[Document]) -> dict[str, Delivered]:
     calls: Counter[str] = Counter()
     failures: dict[str, Counter[str]] = {}
     durations: dict[str, list[float]] = {}
+    waits: dict[str, list[float]] = {}
     for document in documents:
         for figure in document.figures:
             if figure.call is None or figure.outcome is None:
@@ -155,26 +158,29 @@ def delivered(documents: Iterable[Document]) -> dict[str, Delivered]:
             calls[name] += 1
             if isinstance(outcome, Picture):
                 durations.setdefault(name, []).append(outcome.seconds)
+                waits.setdefault(name, []).append(outcome.queued)
             else:
                 failures.setdefault(name, Counter())[outcome.kind] += 1
     return {
         name: Delivered(
-            calls[name], dict(sorted(failures.get(name, Counter()).items())), _percentiles(durations.get(name, []))
+            calls[name],
+            dict(sorted(failures.get(name, Counter()).items())),
+            _percentiles(durations.get(name, [])),
+            _percentiles(waits.get(name, [])),
         )
         for name in sorted(calls)
     }
 
 
 def tool_metrics(documents: Iterable[Document]) -> dict[str, float]:
-    """`delivered` as flat figures for a line of metrics: `tool/search/calls`, `tool/search/p90_s`, `tool/search/failed/timeout` ..."""
+    """`delivered` as flat figures for a line of metrics: `tool/search/calls`, `tool/search/p90_s`, `tool/search/queue_p90_s`,
+    `tool/search/failed/timeout` ..."""
     metrics: dict[str, float] = {}
     for name, told in delivered(documents).items():
         metrics[f"tool/{name}/calls"] = told.calls
-        if told.seconds is not None:
-            metrics |= {
-                f"tool/{name}/p{share * 100:.0f}_s": round(value, 4)
-                for share, value in zip(SHARES, told.seconds, strict=True)
-            }
+        for prefix, percentiles in (("", told.seconds), ("queue_", told.queue_seconds)):
+            for share, value in zip(SHARES, percentiles or (), strict=percentiles is not None):
+                metrics[f"tool/{name}/{prefix}p{share * 100:.0f}_s"] = round(value, 4)
         metrics |= {f"tool/{name}/failed/{kind}": count for kind, count in told.failures.items()}
     return metrics
 

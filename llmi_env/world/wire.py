@@ -43,7 +43,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     VERSION = "0"
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of this format; a client and a service must agree on it."""
 
 MAX_PIXELS = 4096 * 4096
@@ -118,6 +118,7 @@ class PictureMessage(_Message):
     seed: int | None = None
     chart: str = ""
     seconds: float = 0.0
+    queued: float = 0.0
     attachment: AttachmentMessage | None = None
 
     @model_serializer(mode="wrap")
@@ -153,6 +154,7 @@ class PictureMessage(_Message):
             seed=p.seed,
             chart=pack(p.chart),
             seconds=picture.seconds,
+            queued=picture.queued,
             attachment=None if picture.attachment is None else AttachmentMessage.of(picture.attachment),
         )
 
@@ -181,7 +183,7 @@ class PictureMessage(_Message):
             unpack(self.chart),
         )
         attachment = None if self.attachment is None else self.attachment.value()
-        return Picture(image, provenance, self.seconds, attachment)
+        return Picture(image, provenance, self.seconds, attachment, self.queued)
 
 
 class FailureMessage(_Message):

@@ -117,7 +117,7 @@ def test_figures_of_nothing_are_none() -> None:
 
 
 def test_a_summary_tells_what_tools_took_where_it_is_asked_to() -> None:
-    slow = Picture(PICTURE.image, PICTURE.provenance, 2.5)
+    slow = Picture(PICTURE.image, PICTURE.provenance, 2.5, queued=0.5)
     rollouts = evaluation((0, "search", slow, 1.0), (1, "search", FAILED, 1.0), (2, "code", DOWN, None)).rollouts
     plain, timed = summary(rollouts), summary(rollouts, tool_times=True)
     assert {key: timed[key] for key in timed.keys() - plain.keys()} == {
@@ -128,4 +128,7 @@ def test_a_summary_tells_what_tools_took_where_it_is_asked_to() -> None:
         "tool/search/p50_s": 2.5,
         "tool/search/p90_s": 2.5,
         "tool/search/p99_s": 2.5,
+        "tool/search/queue_p50_s": 0.5,
+        "tool/search/queue_p90_s": 0.5,
+        "tool/search/queue_p99_s": 0.5,
     }

@@ -227,6 +227,7 @@ def test_mangled_pictures_are_answered(client: httpx.Client, png: bytes) -> None
 
 def test_whole_messages_of_ours_fit_the_description(client: httpx.Client) -> None:
     import jsonschema_rs
+
     described = client.get("/openapi.json").json()
     picture, call = PICTURE.value(), Call("search", "an owl \ud800", {"query": "owl"})
     document = Document((Text("Owls.\x00"), Figure("{}", call, picture), Figure("no JSON", None, None)))

@@ -168,7 +168,7 @@ def figure(outcome: Outcome | None, tool: str = "search") -> Figure:
 
 
 def taking(seconds: float) -> Picture:
-    return Picture(Image.new("RGB", (2, 2)), Provenance("test"), seconds)
+    return Picture(Image.new("RGB", (2, 2)), Provenance("test"), seconds, queued=seconds / 10)
 
 
 DOCUMENTS = (
@@ -191,6 +191,7 @@ def test_documents_tell_what_each_tool_took() -> None:
     told = delivered(DOCUMENTS)
     assert list(told) == ["code", "search"]
     assert (told["search"].calls, told["search"].seconds) == (103, (50.0, 90.0, 99.0))
+    assert told["search"].queue_seconds == (5.0, 9.0, 9.9)
     assert told["search"].failures == {"empty": 1, "timeout": 2}
     assert (told["code"].calls, told["code"].seconds, told["code"].failures) == (1, None, {"raised": 1})
     assert delivered([]) == {}
@@ -204,6 +205,9 @@ def test_the_names_of_metrics_are_flat_and_stable() -> None:
         "tool/search/p50_s": 50.0,
         "tool/search/p90_s": 90.0,
         "tool/search/p99_s": 99.0,
+        "tool/search/queue_p50_s": 5.0,
+        "tool/search/queue_p90_s": 9.0,
+        "tool/search/queue_p99_s": 9.9,
         "tool/search/failed/empty": 1,
         "tool/search/failed/timeout": 2,
     }

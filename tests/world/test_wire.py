@@ -26,7 +26,7 @@ def pictures(draw: st.DrawFn) -> Picture:
     words = [draw(texts) for _ in range(7)]
     seed = draw(st.none() | st.integers(0, 2**31))
     provenance = Provenance(words[0], words[1], words[2], words[3], words[4], words[5], seed, chart=words[6])
-    return Picture(image, provenance, draw(st.floats(0, 100)))
+    return Picture(image, provenance, draw(st.floats(0, 100)), queued=draw(st.floats(0, 100)))
 
 
 values = st.recursive(
@@ -76,6 +76,7 @@ def test_requests_round_trip(call: Call, given_pictures: list[Picture], seed: in
     assert back.call.value() == call
     assert [p.value() for p in back.pictures] == given_pictures
     assert [p.value().seconds for p in back.pictures] == [p.seconds for p in given_pictures]
+    assert [p.value().queued for p in back.pictures] == [p.queued for p in given_pictures]
     assert back.seed == seed
 
 
