@@ -264,7 +264,8 @@ def resident():
 
 embeddings.embed(["warm"])
 before, wall, cpu = resident(), time.perf_counter(), time.process_time()
-SearchTool().hits("old lighthouse at dusk")
+tool = SearchTool()
+tool.hits("old lighthouse at dusk")
 print(time.perf_counter() - wall, time.process_time() - cpu, *(b - a for a, b in zip(before, resident())))
 """
 

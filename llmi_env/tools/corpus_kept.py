@@ -174,13 +174,13 @@ class KeptIndex:
 
     def _fused(self, rows: NDArray[np.int64], vector: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArray[Any]:
         assert self._vectors is not None
-        alike = np.clip(cosines(self._vectors[self._rows[rows]], vector), 0.0, 1.0).astype(np.float64)
+        alike = np.clip(cosines(self._vectors, self._rows[rows], vector), 0.0, 1.0).astype(np.float64)
         return MEANING_WEIGHT * alike + (1 - MEANING_WEIGHT) * shares[rows]
 
     def _near(self, vector: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """Entries whose meanings are near: at least `count`, where there are as many."""
         assert self._vectors is not None
-        found = [self._tail[_highest(cosines(self._vectors[self._tail], vector), count)]]
+        found = [self._tail[_highest(cosines(self._vectors, self._tail, vector), count)]]
         if self._graph is not None:
             found.append(self._graph.near(vector, count + self._dead))  # some may belong to entries that are gone
         rows = np.concatenate(found)
@@ -261,11 +261,15 @@ def _made_again(corpus: Path, place: Place) -> dict[str, Any] | None:
 
 def _measured(manifest: Path) -> tuple[int, str]:
     """Lines and digest of a manifest."""
+    count, digest = 0, hashlib.sha256()
     try:
-        data = manifest.read_bytes()
+        with manifest.open("rb") as file:
+            while portion := file.read(1 << 20):
+                count += portion.count(b"\n")
+                digest.update(portion)
     except OSError:
         return 0, ""
-    return data.count(b"\n"), hashlib.sha256(data).hexdigest()
+    return count, digest.hexdigest()
 
 
 def missing(file: VectorFile, entries: Sequence[Entry]) -> dict[bytes, str]:

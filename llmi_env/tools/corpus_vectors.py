@@ -339,12 +339,12 @@ class Graph:
         return np.asarray(found.keys, dtype=np.int64)
 
 
-def cosines(vectors: NDArray[np.float16], vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Products of rows with a vector, shape (rows,), in float32 and a block at a time."""
-    found = np.empty(len(vectors), dtype=np.float32)
-    for start in range(0, len(vectors), _BLOCK):
+def cosines(vectors: NDArray[np.float16], rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Products of some rows with a vector, shape (len(rows),), in float32 and a block at a time."""
+    found = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
-        found[part] = np.asarray(vectors[part], dtype=np.float32) @ vector
+        found[part] = vectors[rows[part]].astype(np.float32) @ vector
     return found
 
 

@@ -9,7 +9,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from llmi_env import embeddings
+from llmi_env.tools import corpus_kept, corpus_update, corpus_vectors
 
 DIMENSIONS = 384
 
@@ -60,11 +64,22 @@ def fill(folder: Path, numbers: Sequence[int], words: str = "picture") -> Path:
     return folder
 
 
+def own_corpus(folder: Path, monkeypatch: pytest.MonkeyPatch, *, exact_rows: int, batch: int = 4) -> Path:
+    """Folders of a test's own, a stand-in for the model, and a small bound of what is compared whole; the file says what was embedded."""
+    log = folder / "embedded.log"
+    monkeypatch.setenv("LLMI_DATA_DIR", str(folder / "data"))
+    monkeypatch.setenv("LLMI_CACHE_DIR", str(folder / "cache"))
+    monkeypatch.setattr(embeddings, "ensure_available", lambda feature: None)
+    monkeypatch.setattr(embeddings, "model_digest", lambda: "stand-in")
+    monkeypatch.setattr(embeddings, "embed", lambda texts: np.stack([vector_of(text) for text in texts]))
+    monkeypatch.setattr(corpus_vectors.CaptionEmbedder, "in_batches", stand_in(log, batch))
+    for module in (corpus_kept, corpus_update):
+        monkeypatch.setattr(module, "EXACT_ROWS", exact_rows)
+    return log
+
+
 def use_stand_in(log: Path) -> None:
     """For processes of their own: no model, and small bounds."""
-    from llmi_env import embeddings
-    from llmi_env.tools import corpus_vectors
-
     embeddings.ensure_available = lambda feature: None
     embeddings.model_digest = lambda: "stand-in"
     corpus_vectors.CaptionEmbedder.in_batches = stand_in(log)  # type: ignore[method-assign, assignment]

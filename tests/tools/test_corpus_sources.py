@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import struct
@@ -395,6 +394,6 @@ class TestDataSets:
             add_data_set("ada/birds")
 
     def test_a_file_that_is_no_parquet(self, tmp_path: Path) -> None:
-        (tmp_path / "rows.parquet").write_bytes(io.BytesIO(b"PAR1nonsense").getvalue())
+        (tmp_path / "rows.parquet").write_bytes(b"PAR1nonsense")
         with pytest.raises(ConfigError, match="cannot be opened"):
             add_data_set(str(tmp_path / "rows.parquet"))
