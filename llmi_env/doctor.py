@@ -117,7 +117,9 @@ def _services(console: Console, ask: bool) -> None:
             else:
                 _line(console, False, name, found.message, optional=True)
     _line(console, None, "image-server, image-server-edit", "need their address; never run against the real service")
-    _line(console, None, "data sets of the hub", "`llmi corpus add hf:NAME` reads them; never run against the hub itself")
+    _line(
+        console, None, "data sets of the hub", "`llmi corpus add hf:NAME` reads them; never run against the hub itself"
+    )
 
 
 def _extras() -> Iterator[tuple[str, list[str]]]:
