@@ -140,15 +140,10 @@ def test_the_wire_carries_it() -> None:
     assert outcome_of(json.loads(json.dumps(parts)), png) == picture(SOUND)
 
 
-def test_messages_without_one_are_those_of_before() -> None:
-    sent = json.loads(PictureMessage.of(picture()).encode())
-    assert set(sent) == {
-        "type", "png", "backend", "title", "caption", "source", "author", "licence", "seed", "chart", "seconds", "queued",
-    }  # fmt: skip
-    assert PictureMessage.model_validate(sent).value() == picture()
-    for mode in ("serialization", "validation"):
-        fields = RunReply.model_json_schema(mode=mode)["$defs"]["PictureMessage"]["properties"]
-        assert {*sent, "attachment"} == set(fields)
+def test_what_was_kept_before_there_were_attachments_is_read() -> None:
+    parts, png = told(picture())
+    assert parts.pop("attachment") is None
+    assert outcome_of(parts, png) == picture()
 
 
 @hostile

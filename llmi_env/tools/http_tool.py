@@ -376,12 +376,7 @@ _tls = cache(httpx.create_ssl_context)  # reads the authorities' certificates, o
 
 def _question(params: Mapping[str, Any], context: ToolContext) -> bytes:
     pictures = [base64.b64encode(picture.png).decode("ascii") for picture in context.pictures]
-    asked = {
-        "params": dict(params),
-        "description": context.description,
-        "seed": context.seed,
-        "pictures": pictures,
-    }
+    asked = {"params": dict(params), "description": context.description, "seed": context.seed, "pictures": pictures}
     try:
         return json.dumps(asked).encode()
     except ValueError:

@@ -1,8 +1,5 @@
 """The wire format between a World and its clients: JSON with pictures as PNG, both ways exact to the pixel.
 
-What was added after a version of the protocol was out is left out where it says nothing, so that older sides read all messages but those
-that need it: an attachment to a picture is such a field, and a client that does not know of it takes the call for failed (`unavailable`).
-
 Each message is a pydantic model with `of` (from the value) and `value` (back to it). Two things that a policy can write do not fit
 into plain JSON text: lone surrogates, which are escaped, and params beyond JSON (integers of thousands of digits, nesting beyond
 the recursion limit), which arrive empty; the raw text of the call always arrives whole.
@@ -16,19 +13,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from llmi_env import errors
 from llmi_env.attachment import MAX_BYTES, Attachment
@@ -120,18 +108,6 @@ class PictureMessage(_Message):
     seconds: float = 0.0
     queued: float = 0.0
     attachment: AttachmentMessage | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> Any:
-        told = whole(self)
-        if self.attachment is None:
-            told.pop("attachment", None)
-        return told
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        # the serializer leaves a field out, it does not make it anything: the schema stays that of the fields
-        return handler(cast("CoreSchema", {key: value for key, value in core.items() if key != "serialization"}))
 
     @classmethod
     def of(cls, picture: Picture) -> PictureMessage:
