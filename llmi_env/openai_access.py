@@ -6,21 +6,17 @@ World runs, when the first request is made. Nothing here imports the client.
 
 from __future__ import annotations
 
-import email.utils
 import ipaddress
-import os
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmi_env.errors import ConfigError
+from llmi_env.keys import KeySource
 
 OPENAI_URL = "https://api.openai.com/v1"
 
 _LOCAL_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local")
-_LONGEST_KEY = 4096
 
 
 def checked_url(url: str) -> str:
@@ -56,10 +52,8 @@ def find_key(
     Raises:
         ConfigError: a key is needed and cannot be found.
     """
-    if file:
-        return _from_file(file, what)
     name = variable
-    if name is None:
+    if name is None and not file:
         if azure:
             name = "AZURE_OPENAI_API_KEY"
         elif urlsplit(url).hostname == urlsplit(OPENAI_URL).hostname:
@@ -70,29 +64,7 @@ def find_key(
             )
         else:
             return ""
-    if not name:
-        return ""
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise ConfigError(
-            f"{what}: {url} needs a key and the environment variable {name} is not set where the World runs: "
-            f"export {name}=..., or name another as api_key_env"
-        )
-    return key
-
-
-def _from_file(file: str, what: str) -> str:
-    # the name is not repeated: it might be the key by mistake
-    try:
-        with Path(file).expanduser().open(encoding="utf-8") as opened:
-            key = opened.read(_LONGEST_KEY + 1).strip()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{what}: the file named as api_key_file cannot be read ({type(error).__name__})") from None
-    if not key or len(key) > _LONGEST_KEY or not key.isascii() or len(key.split()) > 1:
-        raise ConfigError(
-            f"{what}: the file named as api_key_file is to hold the key, one word of ASCII, and nothing else"
-        )
-    return key
+    return KeySource(env=name or "", file=file or "").read(f"{what}: {url}").reveal()
 
 
 def is_hosted(url: str) -> bool:
@@ -113,19 +85,3 @@ def message_of(error: Any) -> str:
     if isinstance(body, Mapping):
         return str(body.get("message") or body.get("detail") or body)
     return str(body or error.message)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: a number, or a date."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        said = headers.get(name, "")
-        try:
-            seconds = float(said) * unit
-        except ValueError:
-            parsed = email.utils.parsedate_tz(said)
-            if parsed is None:
-                continue
-            seconds = email.utils.mktime_tz(parsed) - time.time()
-        if seconds >= 0:  # which NaN is not
-            return seconds
-    return None

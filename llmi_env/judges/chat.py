@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from llmi_env.connections import place
 from llmi_env.errors import require
 from llmi_env.judges.openai_options import JudgeOptions
 from llmi_env.judges.reply import quoted
-from llmi_env.openai_access import OPENAI_URL, message_of, retry_after
+from llmi_env.openai_access import OPENAI_URL, message_of
+from llmi_env.retry_after import retry_after
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 4_000_000
@@ -143,7 +144,7 @@ class Chat:
 
     async def aclose(self) -> None:
         """Close the connection; another request opens it again."""
-        client, here = self._client, self._place == _place()
+        client, here = self._client, self._place == place()
         self._forget()
         if client is not None and here:
             await client.close()
@@ -162,11 +163,11 @@ class Chat:
         self._forget()
 
     async def _here(self) -> Any:
-        if self._client is None or self._place != _place():
+        if self._client is None or self._place != place():
             openai = await asyncio.to_thread(require, "openai", "an OpenAI-compatible judge", "judges")
-        if self._client is None or self._place != _place():  # another request may have made it meanwhile
+        if self._client is None or self._place != place():  # another request may have made it meanwhile
             self._forget()
-            self._place = _place()
+            self._place = place()
             self._key = self.options.key()
             self._slots = asyncio.Semaphore(self.options.concurrency)
             common = {"api_key": self._key or "none", "timeout": self.options.timeout, "max_retries": 0}
@@ -268,10 +269,6 @@ class Chat:
 
     def _safe(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
-
-
-def _place() -> tuple[int, object]:
-    return os.getpid(), asyncio.get_running_loop()
 
 
 def _start(data: bytes) -> str:

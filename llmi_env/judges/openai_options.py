@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.errors import did_you_mean
 from llmi_env.judges.prompt import load_prompt
 from llmi_env.openai_access import OPENAI_URL, checked_url, find_key
+from llmi_env.service_options import ServiceOptions
 
 PROMPTS = ("text", "multimodal")
 """The prompts that score reward terms."""
 
 # What cannot move a score: it is left out of the fingerprint.
 _NEUTRAL = frozenset(
-    {"api_key_env", "timeout", "retries", "concurrency", "prompt_price", "completion_price", "cache_name", "base_url"}
+    {
+        "api_key_env",
+        "api_key_file",
+        "timeout",
+        "retries",
+        "concurrency",
+        "prompt_price",
+        "completion_price",
+        "cache_name",
+        "base_url",
+    }
 )
 
 
-class JudgeOptions(BaseModel):
-    """What an OpenAI-compatible judge is made of: plain data, without secrets."""
+class JudgeOptions(ServiceOptions):
+    """What an OpenAI-compatible judge is made of."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    what: ClassVar[str] = "openai judge"
 
     model: str = Field(min_length=1)
     """Name of the model, as the server knows it; with Azure the deployment."""
@@ -93,15 +103,6 @@ class JudgeOptions(BaseModel):
     def _is_url(cls, url: str) -> str:
         return checked_url(url)
 
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_name(cls, name: str | None) -> str | None:
-        if name and not (name.isidentifier() and name.isascii()):
-            raise ValueError(
-                "the name of an environment variable is needed, not the key itself"
-            )  # which is not repeated here
-        return name
-
     @field_validator("terms")
     @classmethod
     def _known_terms(cls, terms: tuple[str, ...]) -> tuple[str, ...]:
@@ -121,32 +122,13 @@ class JudgeOptions(BaseModel):
             raise ValueError("with api_version, base_url is the endpoint of your Azure resource")
         return self
 
-    @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> JudgeOptions:
-        """Read options, e.g. from YAML.
-
-        Raises:
-            ConfigError: names the option that cannot be.
-        """
-        for name in options:
-            if name not in cls.model_fields:
-                hint = " (keys do not belong into configurations: give the variable's name)" if "key" in name else ""
-                raise ConfigError(f"openai judge: no option {name!r}{hint}{did_you_mean(name, cls.model_fields)}")
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            said = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"openai judge: {f'option {place!r}: ' if place else ''}{said}") from None
-
     def key(self) -> str:
         """The key, read from the environment; empty where none is to be sent.
 
         Raises:
             ConfigError: one is needed and its variable is not set.
         """
-        return find_key(self.api_key_env, self.base_url, azure=self.api_version is not None)
+        return find_key(self.api_key_env, self.base_url, azure=self.api_version is not None, file=self.api_key_file)
 
     def decisive(self) -> str:
         """Everything that can move a score, as JSON."""

@@ -33,27 +33,28 @@ import asyncio
 import base64
 import binascii
 import json
-import os
 import time
 from collections.abc import Mapping
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llmi_env.attachment import Attachment
+from llmi_env.connections import place, tls_context
 from llmi_env.document import Picture, Provenance
-from llmi_env.errors import BadParams, ConfigError, NothingFound, Refused, ToolError, ToolTimeout, did_you_mean
-from llmi_env.openai_access import checked_url, find_key, retry_after
+from llmi_env.errors import BadParams, NothingFound, Refused, ToolError, ToolTimeout
+from llmi_env.keys import Key, hidden_in_logs
+from llmi_env.openai_access import checked_url, find_key
+from llmi_env.retry_after import retry_after
+from llmi_env.service_options import ServiceOptions
 from llmi_env.tools.base import ParamSpec, ToolContext, ToolSpec
 from llmi_env.tools.web.api import ApiUnavailable
 from llmi_env.tools.web.decoding import NotAPicture, decode_picture
 from llmi_env.tools.web.fetching import user_agent
 from llmi_env.tools.web.hits import plain, spdx
-from llmi_env.tools.web.keys import Key, hidden_in_logs
 
 __all__ = ["HttpParam", "HttpTool", "HttpToolOptions"]
 
@@ -74,10 +75,10 @@ class HttpParam(BaseModel):
     """Its JSON type."""
 
 
-class HttpToolOptions(BaseModel):
-    """Where the tool is, and what the policy is told of it: plain data, without secrets."""
+class HttpToolOptions(ServiceOptions):
+    """Where the tool is, and what the policy is told of it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    what: ClassVar[str] = "http tool"
 
     url: str
     """Address that calls are posted to."""
@@ -97,9 +98,6 @@ class HttpToolOptions(BaseModel):
     api_key_env: str | None = None
     """Name of the environment variable that holds a key, which is sent as `Authorization: Bearer`; never the key itself. Empty: none is sent.
     Needed for an address on the internet, where a key is usual."""
-
-    api_key_file: str | None = None
-    """File that holds the key and nothing else, in place of a variable."""
 
     timeout: float = Field(default=60.0, gt=0)
     """Seconds that one request may take; the deadline of the call bounds it too."""
@@ -122,14 +120,6 @@ class HttpToolOptions(BaseModel):
             return params
         return {name: {"meaning": told} if isinstance(told, str) else told for name, told in params.items()}
 
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_variable(cls, name: str | None) -> str | None:
-        # In capitals: a key may be an identifier by chance, and would then be told as the name of a variable that is not set.
-        if name and not (name.isidentifier() and name.isascii() and name == name.upper()):
-            raise ValueError("the name of an environment variable in capitals is needed, not the key itself")
-        return name
-
     @model_validator(mode="after")
     def _agree(self) -> Self:
         for name in self.params:
@@ -141,28 +131,7 @@ class HttpToolOptions(BaseModel):
             name: param.type for name, param in self.params.items()
         }:
             raise ValueError(f"the example has exactly the params {', '.join(self.params)}, each of its type")
-        if self.api_key_env and self.api_key_file:
-            raise ValueError("the key is in a variable (api_key_env) or in a file (api_key_file), not in both")
         return self
-
-    @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> Self:
-        """Read options, e.g. from YAML.
-
-        Raises:
-            ConfigError: names the option that cannot be.
-        """
-        for name in options:
-            if name not in cls.model_fields:
-                hint = " (keys do not belong into configurations: give the variable's name)" if "key" in name else ""
-                raise ConfigError(f"http tool: no option {name!r}{hint}{did_you_mean(name, cls.model_fields)}")
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            said = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"http tool: {f'option {place!r}: ' if place else ''}{said}")
 
     def spec(self, name: str) -> ToolSpec:
         """What the policy is told of the tool, which calls call `name`."""
@@ -258,7 +227,7 @@ class HttpTool:
 
     async def aclose(self) -> None:
         """Close the connection; another call opens it again."""
-        client, here = self._client, self._place == _place()
+        client, here = self._client, self._place == place()
         self._forget()
         if client is not None and here:
             await client.aclose()
@@ -268,11 +237,11 @@ class HttpTool:
         return f"the tool at {self.options.url}"
 
     async def _here(self) -> tuple[httpx.AsyncClient, Key]:
-        if self._client is None or self._place != _place():
+        if self._client is None or self._place != place():
             made = await asyncio.to_thread(self._made)
-            if self._client is None or self._place != _place():  # another call may have made it meanwhile
+            if self._client is None or self._place != place():  # another call may have made it meanwhile
                 self._client, self._key = made
-                self._place = _place()
+                self._place = place()
         return self._client, self._key
 
     def _made(self) -> tuple[httpx.AsyncClient, Key]:
@@ -280,7 +249,7 @@ class HttpTool:
         key = Key(find_key(options.api_key_env, options.url, file=options.api_key_file, what="http tool"))
         # no cookies: an answer depends on nothing that was asked before; and one time limit, that of the call
         jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        return httpx.AsyncClient(verify=_tls(), follow_redirects=False, timeout=None, cookies=jar), key
+        return httpx.AsyncClient(verify=tls_context(), follow_redirects=False, timeout=None, cookies=jar), key
 
     async def _post(self, client: httpx.AsyncClient, key: Key, question: bytes) -> bytes:
         headers = {
@@ -371,9 +340,6 @@ class HttpTool:
         self._client, self._key, self._place = None, Key(), None
 
 
-_tls = cache(httpx.create_ssl_context)  # reads the authorities' certificates, once in a process
-
-
 def _question(params: Mapping[str, Any], context: ToolContext) -> bytes:
     pictures = [base64.b64encode(picture.png).decode("ascii") for picture in context.pictures]
     asked = {"params": dict(params), "description": context.description, "seed": context.seed, "pictures": pictures}
@@ -390,7 +356,3 @@ def _told(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _place() -> tuple[int, object]:
-    return os.getpid(), asyncio.get_running_loop()

@@ -9,10 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import os
-import ssl
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -20,12 +17,14 @@ import httpx
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
+from llmi_env.connections import place, tls_context
 from llmi_env.errors import NothingFound, Refused, ToolError, ToolTimeout, ToolUnavailable, require
-from llmi_env.openai_access import find_key, is_hosted, message_of, retry_after
+from llmi_env.keys import Key, hidden_in_logs
+from llmi_env.openai_access import find_key, is_hosted, message_of
+from llmi_env.retry_after import retry_after
 from llmi_env.tools.web.api import ApiUnavailable
 from llmi_env.tools.web.decoding import NotAPicture, decode_picture
 from llmi_env.tools.web.fetching import FetchFailed, FetchLimits, PictureFetcher
-from llmi_env.tools.web.keys import Key, hidden_in_logs
 
 __all__ = ["ImageConnection"]
 
@@ -132,7 +131,7 @@ class ImageConnection:
 
     async def aclose(self) -> None:
         """Close the connection; another request opens it again."""
-        client, fetchers, here = self._client, list(self._fetchers.values()), self._place == _place()
+        client, fetchers, here = self._client, list(self._fetchers.values()), self._place == place()
         self._forget()
         if client is not None and here:
             await client.close()
@@ -158,16 +157,16 @@ class ImageConnection:
         self._fetchers: dict[bool, PictureFetcher] = {}
 
     async def _here(self) -> Any:
-        if self._client is None or self._place != _place():
+        if self._client is None or self._place != place():
             openai = await asyncio.to_thread(require, "openai", "an OpenAI-compatible image server", "judges")
-        if self._client is None or self._place != _place():  # another request may have made it meanwhile
+        if self._client is None or self._place != place():  # another request may have made it meanwhile
             self._forget()
             azure = self._api_version is not None
             self._key = Key(
                 find_key(self._api_key_env, self._url, azure=azure, file=self._api_key_file, what=self._what)
             )
             # An HTTP client of ours: redirects would take key and picture elsewhere, and `hidden_in_logs` knows what it logs.
-            http = httpx.AsyncClient(verify=_authorities(), follow_redirects=False, timeout=self._timeout)
+            http = httpx.AsyncClient(verify=tls_context(), follow_redirects=False, timeout=self._timeout)
             key = self._key.reveal() or "none"
             common = {"api_key": key, "timeout": self._timeout, "max_retries": 0, "http_client": http}
             if azure:
@@ -176,7 +175,7 @@ class ImageConnection:
                 )
             else:
                 self._client = openai.AsyncOpenAI(base_url=self._url, **common)
-            self._place = _place()
+            self._place = place()
         return self._client
 
     async def _send(self, client: Any, method: str, fields: Mapping[str, Any]) -> Image.Image | str:
@@ -300,13 +299,3 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     except ValueError:  # out of range, which the fetcher tells
         port = None
     return parts.scheme, parts.hostname, port
-
-
-@cache
-def _authorities() -> ssl.SSLContext:
-    """Whose certificates are believed; reading them takes 50 ms, and every connection believes the same."""
-    return httpx.create_ssl_context()
-
-
-def _place() -> tuple[int, object]:
-    return os.getpid(), asyncio.get_running_loop()

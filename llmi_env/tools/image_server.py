@@ -23,11 +23,12 @@ from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from llmi_env.document import Picture, Provenance
-from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
+from llmi_env.errors import MissingExtra
 from llmi_env.openai_access import OPENAI_URL, checked_url
+from llmi_env.service_options import ServiceOptions
 from llmi_env.tools.base import DIFFUSION, EDIT, ToolContext, ToolSpec
 from llmi_env.tools.image_connection import ImageConnection
 from llmi_env.tools.pipelines import asked_edit, asked_prompt, in_aspect
@@ -39,12 +40,10 @@ _SAME_SHAPE = 0.1
 """How far a server's rounding of sizes may move the proportions of an edited picture, as a share; beyond, it composed a picture anew."""
 
 
-class ImageServerOptions(BaseModel):
-    """Where pictures are drawn, and what is asked for: plain data, without secrets."""
+class ImageServerOptions(ServiceOptions):
+    """Where pictures are drawn, and what is asked for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tool: ClassVar[str] = "image-server"
+    what: ClassVar[str] = "image-server"
 
     model: str = Field(min_length=1)
     """Name of the model, as the server knows it; with Azure the deployment."""
@@ -56,9 +55,6 @@ class ImageServerOptions(BaseModel):
     api_key_env: str | None = None
     """Name of the environment variable that holds the key, never the key itself. Without it `OPENAI_API_KEY` (Azure: `AZURE_OPENAI_API_KEY`)
     is used where the address is OpenAI's (Azure's), and no key is sent to a server of one's own. Empty: send none."""
-
-    api_key_file: str | None = None
-    """File that holds the key and nothing else, in place of a variable."""
 
     api_version: str | None = None
     """Version of Azure's API; given, the server is Azure OpenAI."""
@@ -90,40 +86,11 @@ class ImageServerOptions(BaseModel):
     def _is_url(cls, url: str) -> str:
         return checked_url(url)
 
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_name(cls, name: str | None) -> str | None:
-        # In capitals: a key may be an identifier by chance, and would then be told as the name of a variable that is not set.
-        if name and not (name.isidentifier() and name.isascii() and name == name.upper()):
-            raise ValueError("the name of an environment variable in capitals is needed, not the key itself")
-        return name
-
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.api_version is not None and self.url == OPENAI_URL:
             raise ValueError("with api_version, url is the endpoint of your Azure resource")
-        if self.api_key_env and self.api_key_file:
-            raise ValueError("the key is in a variable (api_key_env) or in a file (api_key_file), not in both")
         return self
-
-    @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> Self:
-        """Read options, e.g. from YAML.
-
-        Raises:
-            ConfigError: names the option that cannot be.
-        """
-        for name in options:
-            if name not in cls.model_fields:
-                hint = " (keys do not belong into configurations: give the variable's name)" if "key" in name else ""
-                raise ConfigError(f"{cls.tool}: no option {name!r}{hint}{did_you_mean(name, cls.model_fields)}")
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            said = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{cls.tool}: {f'option {place!r}: ' if place else ''}{said}")
 
     @property
     def is_openai(self) -> bool:
@@ -153,7 +120,7 @@ class ImageServerOptions(BaseModel):
 class EditServerOptions(ImageServerOptions):
     """Where pictures are edited, and how they are sent there."""
 
-    tool: ClassVar[str] = "image-server-edit"
+    what: ClassVar[str] = "image-server-edit"
 
     send: Literal["multipart", "data_url", "base64"] = "multipart"
     """How the picture goes: `multipart` is OpenAI's way (`/images/edits`, a form); the others are fields of the JSON for `/images/generations`:
@@ -289,7 +256,7 @@ def _connection(options: ImageServerOptions) -> ImageConnection:
     if importlib.util.find_spec("openai") is None:
         raise MissingExtra("an OpenAI-compatible image server", "judges", "openai")
     return ImageConnection(
-        what=options.tool,
+        what=options.what,
         model=options.model,
         url=options.url,
         api_key_env=options.api_key_env,

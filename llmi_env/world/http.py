@@ -14,7 +14,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -31,6 +30,7 @@ from llmi_env.calls import Call
 from llmi_env.document import Document, Failure, Outcome, Picture
 from llmi_env.errors import LLMIError, WorldError
 from llmi_env.judges.making import tell_stand_ins
+from llmi_env.retry_after import retry_after
 from llmi_env.task import Task
 from llmi_env.world import wire
 from llmi_env.world.protocol import AboutJudge, Judgments, Unscored
@@ -46,6 +46,7 @@ _BATCH = 32
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=3.0)
 _PASSING = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
 """Errors of the client that may not come again."""
+_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 _SHORTEST = 0.2
 """Seconds before which a busy service is not asked again, whatever it says."""
 _TELL_AFTER = 8.0
@@ -285,7 +286,8 @@ class RemoteWorld:
         if answer.status_code == httpx.codes.FAILED_DEPENDENCY:
             raise wire.ErrorReply.model_validate_json(answer.content).value()
         said = f"the service answered {answer.status_code}: {answer.text[:300]}"
-        if (later := _retry_after(answer)) is not None:
+        if answer.status_code in _BUSY and (told := retry_after(answer.headers)) is not None:
+            later = max(told, _SHORTEST)
             self._tell_busy(later)
             raise Busy(said, later)
         kind = Rejected if answer.is_client_error and answer.status_code not in _PASSING else ConnectionLost
@@ -384,16 +386,3 @@ def _reason(error: ConnectionLost | ValueError) -> str:
     if isinstance(error, ConnectionLost):
         return f"the connection to the World was lost: {error}"
     return f"the World's answer cannot be read: {error}"
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds after which a busy service wants to be asked again, or `None` where it does not say so."""
-    if answer.status_code not in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-        return None
-    told = answer.headers.get("retry-after", "").strip()
-    try:
-        # a number of seconds, or a date (RFC 9110, 10.2.3)
-        seconds = float(told) if told.isdecimal() else parsedate_to_datetime(told).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return max(seconds, _SHORTEST)

@@ -7,25 +7,23 @@ get it. Whatever goes wrong between here and the service is the world's fault, a
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
-import os
 import re
-import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
+from llmi_env.connections import place, tls_context
 from llmi_env.errors import ToolTimeout, ToolUnavailable
+from llmi_env.keys import Key, KeySource, hidden_in_logs
+from llmi_env.retry_after import retry_after
 from llmi_env.tools.web.fetching import user_agent
 from llmi_env.tools.web.hits import plain
-from llmi_env.tools.web.keys import Key, KeySource, hidden_in_logs
 
 __all__ = ["ApiRequest", "ApiUnavailable", "JsonAnswer", "JsonApi"]
 
@@ -115,7 +113,7 @@ class JsonApi:
             ToolTimeout: it took too long.
             ConfigError: a key is needed and not there.
         """
-        key = self.key.read(self.service)
+        key = self.key.read(f"web search: {self.service}")
         with hidden_in_logs(key):
             problem: Exception
             try:
@@ -133,7 +131,7 @@ class JsonApi:
 
     async def aclose(self) -> None:
         """Close the connection; another request opens it again."""
-        client, here = self._client, self._place == _place()
+        client, here = self._client, self._place == place()
         self._forget()
         if client is not None and here:
             await client.aclose()
@@ -146,12 +144,12 @@ class JsonApi:
         self._place: tuple[int, object] | None = None
 
     async def _here(self) -> httpx.AsyncClient:
-        tls = await asyncio.to_thread(_tls)  # reads the authorities' certificates, once in a process
-        if self._client is None or self._place != _place():
+        tls = await asyncio.to_thread(tls_context)  # reads the authorities' certificates, once in a process
+        if self._client is None or self._place != place():
             # no cookies: an answer depends on nothing that was asked before; and one time limit, that of `ask`
             jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
             self._client = httpx.AsyncClient(verify=tls, follow_redirects=False, timeout=None, cookies=jar)
-            self._place = _place()
+            self._place = place()
         return self._client
 
     async def _ask(self, request: ApiRequest, key: Key) -> JsonAnswer:
@@ -216,7 +214,7 @@ class JsonApi:
         return bytes(body)
 
     def _read(self, response: httpx.Response, body: bytes, key: Key, url: str) -> JsonAnswer:
-        wait = _retry_after(response.headers)
+        wait = retry_after(response.headers)
         data, unreadable = _parsed(body, key)
         if response.status_code != 200:
             raise self._refusal(response, unreadable or _said(data), wait)
@@ -236,9 +234,6 @@ class JsonApi:
         elif status < 500:
             message += "; check the options of the search tool"
         return ApiUnavailable(message, wait if status in (429, 503) else None)
-
-
-_tls = cache(httpx.create_ssl_context)
 
 
 @asynccontextmanager
@@ -284,20 +279,3 @@ def _one_line(text: str) -> str:
 
 def _origin(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.host}" + ("" if url.port is None else f":{url.port}")
-
-
-def _place() -> tuple[int, object]:
-    return os.getpid(), asyncio.get_running_loop()
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the service asks to wait: a number, or a date."""
-    said = headers.get("retry-after", "")
-    try:
-        seconds = float(said)
-    except ValueError:
-        moment = email.utils.parsedate_tz(said)
-        if moment is None:
-            return None
-        seconds = max(0.0, email.utils.mktime_tz(moment) - time.time())
-    return seconds if 0 <= seconds < float("inf") else None

@@ -24,10 +24,10 @@ from functools import partial
 from typing import Literal, TypeVar
 
 import httpcore
-import httpx
 from PIL import Image
 
 from llmi_env import __version__
+from llmi_env.connections import tls_context
 from llmi_env.errors import ConfigError, LLMIError
 from llmi_env.tools.web.addresses import AddressRefused, AddressRules, Resolver, Target, parse_url
 from llmi_env.tools.web.decoding import HEAD, NotAPicture, decode_picture, picture_format
@@ -136,7 +136,6 @@ class PictureFetcher:
         self._workers = {"names": concurrency, "decoding": DECODERS}
         # Threads of its own: a name server that hangs, or a picture that takes seconds, must not take those that others wait for.
         self._threads: dict[str, ThreadPoolExecutor] = {}
-        self._tls: ssl.SSLContext | None = None
 
     async def fetch(self, url: str) -> Image.Image:
         """The picture at a URL: RGB, its first frame, upright, transparency on white, without metadata.
@@ -188,9 +187,10 @@ class PictureFetcher:
         """The body, or where the server redirects to."""
         dial = _Dial(addresses)
         host, scheme = target.host.encode("ascii"), target.scheme.encode("ascii")
+        tls = await asyncio.to_thread(tls_context) if target.scheme == "https" else None
         connection = httpcore.AsyncHTTPConnection(
             httpcore.Origin(scheme, host, target.port),
-            ssl_context=self._tls_context() if target.scheme == "https" else None,
+            ssl_context=tls,
             network_backend=dial,
         )
         url = httpcore.URL(scheme=scheme, host=host, port=target.port, target=target.path)
@@ -222,11 +222,6 @@ class PictureFetcher:
         if name not in self._threads:
             self._threads[name] = ThreadPoolExecutor(self._workers[name], thread_name_prefix=f"llmi-{name}")
         return await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
-        return self._tls
 
 
 class _Dial(httpcore.AsyncNetworkBackend):

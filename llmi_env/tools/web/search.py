@@ -13,26 +13,27 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
+from llmi_env.connections import place
 from llmi_env.document import Picture
-from llmi_env.errors import BadParams, ConfigError, MissingExtra, NothingFound, ToolError, ToolUnavailable, did_you_mean
+from llmi_env.errors import BadParams, ConfigError, MissingExtra, NothingFound, ToolError, ToolUnavailable
+from llmi_env.keys import KeySource, looks_secret
+from llmi_env.service_options import ServiceOptions
 from llmi_env.tools.base import SEARCH, ToolContext, ToolSpec
 from llmi_env.tools.web.addresses import AddressRules
 from llmi_env.tools.web.api import JsonApi
 from llmi_env.tools.web.choosing import Head, Miss, Ranker, best_fitting, fingerprint, looked_at, looks_like_any
 from llmi_env.tools.web.fetching import FetchFailed, FetchLimits, PictureFetcher
 from llmi_env.tools.web.hits import Hit, Licences, Wish
-from llmi_env.tools.web.keys import KeySource, looks_secret
 from llmi_env.tools.web.providers import PROVIDERS, Abilities, Provider
 
 __all__ = ["Fetcher", "WebSearchOptions", "WebSearchTool"]
@@ -55,10 +56,10 @@ class Fetcher(Protocol):
         ...
 
 
-class WebSearchOptions(BaseModel):
-    """What a search on the web is made of: plain data, without secrets."""
+class WebSearchOptions(ServiceOptions):
+    """What a search on the web is made of."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    what: ClassVar[str] = "web search"
 
     provider: str = "wikimedia"
     """Which service: `wikimedia`, `openverse`, `serpapi`, `bing`, `searxng`, `endpoint`, a plugin, or `"module:Class"`."""
@@ -72,9 +73,6 @@ class WebSearchOptions(BaseModel):
     api_key_env: str | None = None
     """Name of the environment variable that holds the key, never the key itself. Without it `SERPAPI_API_KEY` is used for SerpAPI, and no key
     is sent anywhere else. Empty: send none."""
-
-    api_key_file: str | None = None
-    """Path of a file that holds nothing but the key, in place of a variable."""
 
     safe: bool | None = None
     """Leave out explicit pictures; by default wherever the service can."""
@@ -133,34 +131,6 @@ class WebSearchOptions(BaseModel):
         if parts.username or parts.password or any(map(looks_secret, named)):
             raise ValueError("a key in the address would be written into reports: name its variable as api_key_env")
         return url
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_name(cls, name: str | None) -> str | None:
-        if name and not (name.isidentifier() and name.isascii()):
-            raise ValueError("the name of an environment variable is needed, not the key itself")
-        return name
-
-    @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> WebSearchOptions:
-        """Read options, e.g. from YAML.
-
-        Raises:
-            ConfigError: names the option that cannot be; values are not repeated, for one may be a key.
-        """
-        for name in options:
-            if name not in cls.model_fields:
-                hint = (
-                    " (keys do not belong into configurations: give the variable's name)" if looks_secret(name) else ""
-                )
-                raise ConfigError(f"web search: no option {name!r}{hint}{did_you_mean(name, cls.model_fields)}")
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            said = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"web search: {f'option {place!r}: ' if place else ''}{said}") from None
 
 
 class WebSearchTool:
@@ -237,14 +207,14 @@ class WebSearchTool:
 
     async def warm(self) -> None:
         """Say at once where a key is missing, and load what `rerank` needs."""
-        self._api.key.read(self._api.service)
+        self._api.key.read(f"web search: {self._api.service}")
         load = getattr(self._ranker, "load", None)
         if self.options.rerank and load is not None:
             await asyncio.to_thread(load)
 
     async def aclose(self) -> None:
         """Close connections; another call opens them again."""
-        fetcher, here = self._fetcher, self._place == _here()
+        fetcher, here = self._fetcher, self._place == place()
         self._fetcher = self._place = None
         await self._api.aclose()
         if fetcher is not None and here:
@@ -284,7 +254,7 @@ class WebSearchTool:
 
     def _downloads(self) -> Fetcher:
         """The fetcher of this process and event loop."""
-        if self._fetcher is None or self._place != _here():
+        if self._fetcher is None or self._place != place():
             options = self.options
             limits = FetchLimits(
                 bytes=int(options.picture_mb * 1_000_000),
@@ -293,7 +263,7 @@ class WebSearchTool:
             )
             self._fetcher, self._place = (
                 PictureFetcher(limits, private=options.private, contact=options.contact),
-                _here(),
+                place(),
             )
         return self._fetcher
 
@@ -346,8 +316,6 @@ def _provider(options: WebSearchOptions) -> Provider:
 def _key_source(options: WebSearchOptions, can: Abilities) -> KeySource:
     """Where the key is read from. By itself only a service at its own address gets one."""
     name, name_it = options.api_key_env, f"web search by {options.provider}"
-    if options.api_key_file and name:
-        raise ConfigError(f"{name_it}: the key is in api_key_env or in api_key_file, not in both")
     if name is None and not options.api_key_file:
         if can.key_env and not options.url:
             name = can.key_env
@@ -358,7 +326,3 @@ def _key_source(options: WebSearchOptions, can: Abilities) -> KeySource:
     if (name or options.api_key_file) and not can.takes_key:
         raise ConfigError(f"{name_it}: say where the key goes: key_header or key_param in provider_options")
     return KeySource(env=name or "", file=options.api_key_file or "")
-
-
-def _here() -> tuple[int, object]:
-    return os.getpid(), asyncio.get_running_loop()

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from llmi_env.errors import ConfigError, ToolTimeout, ToolUnavailable, classify
+from llmi_env.keys import KeySource
 from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer, JsonApi
 from llmi_env.tools.web.hits import Hit, Wish, number, plain, spdx, web_address
-from llmi_env.tools.web.keys import KeySource
 from llmi_env.tools.web.providers import PROVIDERS, Provider
 from tests.tools.web import services
 from tests.tools.web.services import Answer, Reply, Web, as_json, html

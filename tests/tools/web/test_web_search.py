@@ -425,7 +425,7 @@ def test_re_ranking_by_the_real_head() -> None:
         ({"provder": "bing"}, "no option 'provder', did you mean 'provider'"),
         ({"api_key": "s3cret"}, "no option 'api_key'.*keys do not belong into configurations"),
         ({"token": "s3cret"}, "keys do not belong into configurations"),
-        ({"api_key_env": "s3cret-value"}, "the name of an environment variable is needed, not the key itself"),
+        ({"api_key_env": "s3cret-value"}, "the name of an environment variable in capitals is needed, not the key itself"),
         ({"url": "https://me:s3cret@a.example/"}, "a key in the address would be written into reports"),
         ({"url": "https://a.example/?api_key=s3cret"}, "a key in the address would be written into reports"),
         ({"url": "s3cret"}, "an address such as"),

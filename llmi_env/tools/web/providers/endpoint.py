@@ -24,12 +24,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.errors import ConfigError
+from llmi_env.keys import looks_secret
+from llmi_env.service_options import parse_options
 from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer
 from llmi_env.tools.web.hits import Hit, Wish
-from llmi_env.tools.web.keys import looks_secret
 from llmi_env.tools.web.providers import Abilities, entries, readable
 
 __all__ = ["Description", "Endpoint"]
@@ -138,18 +139,7 @@ class Endpoint:
     """
 
     def __init__(self, url: str = "", **description: Any) -> None:
-        for name in description:
-            if name not in Description.model_fields:
-                raise ConfigError(
-                    f"search provider 'endpoint': no option {name!r}{did_you_mean(name, Description.model_fields)}"
-                )
-        try:
-            self._how = Description.model_validate(description)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            said = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"search provider 'endpoint': {f'option {place!r}: ' if place else ''}{said}") from None
+        self._how = parse_options(Description, description, "search provider 'endpoint'")
         self._url = url
         head, _, query = url.partition("?")
         filled = _places([query, self._how.params, self._how.body])

@@ -111,8 +111,12 @@ class KeySource:
             return "the file named by api_key_file"
         return f"the environment variable {self.env}" if self.env else "api_key_env (none is named)"
 
-    def read(self, service: str, environment: Mapping[str, str] | None = None) -> Key:
+    def read(self, what: str, environment: Mapping[str, str] | None = None) -> Key:
         """The key; an empty one where no source is named.
+
+        Args:
+            what: who needs it, for messages.
+            environment: where variables are; the process's own by default.
 
         Raises:
             ConfigError: the variable is not set, the file cannot be read, or what is there is no key.
@@ -121,9 +125,11 @@ class KeySource:
             return Key()
         text, problem = self._text(os.environ if environment is None else environment)
         if problem:
-            raise ConfigError(f"web search: {service} needs a key and {self.named} {problem} where the World runs")
+            raise ConfigError(
+                f"{what} needs a key and {self.named} {problem} where the World runs (options api_key_env, api_key_file)"
+            )
         if not text.isascii() or not text.isprintable() or " " in text:
-            raise ConfigError(f"web search: {self.named} holds no key: one word of ASCII characters is needed")
+            raise ConfigError(f"{what}: {self.named} holds no key: one word of ASCII characters is needed")
         return Key(text)
 
     def _text(self, environment: Mapping[str, str]) -> tuple[str, str]:
