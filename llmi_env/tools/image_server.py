@@ -133,11 +133,8 @@ class EditServerOptions(ImageServerOptions):
     """Longest side of a picture that is sent, in pixels."""
 
 
-class ImageServerTool:
-    """Draws pictures by a server. The same prompt and seed give the same picture where the server keeps to the seed, and only there.
-
-    Args:
-        options: see `ImageServerOptions`; `model` is needed.
+class _OnServer:
+    """A tool whose pictures a server makes.
 
     Attributes:
         cacheable: pictures cost money, so the World may keep them for later runs.
@@ -149,9 +146,28 @@ class ImageServerTool:
 
     cacheable = True
 
+    def __init__(self, options: ImageServerOptions) -> None:
+        self._server = _connection(options)
+
+    async def warm(self) -> None:
+        """Read the key and load the client, so that a mistake of the set-up is told before any call."""
+        await self._server.open()
+
+    async def aclose(self) -> None:
+        """Close the connection; another call opens it again."""
+        await self._server.aclose()
+
+
+class ImageServerTool(_OnServer):
+    """Draws pictures by a server. The same prompt and seed give the same picture where the server keeps to the seed, and only there.
+
+    Args:
+        options: see `ImageServerOptions`; `model` is needed.
+    """
+
     def __init__(self, **options: Any) -> None:
         self.options = ImageServerOptions.parse(options)
-        self._server = _connection(self.options)
+        super().__init__(self.options)
 
     @property
     def spec(self) -> ToolSpec:
@@ -179,34 +195,17 @@ class ImageServerTool:
         )
         return Picture(image, provenance, time.monotonic() - started)
 
-    async def warm(self) -> None:
-        """Read the key and load the client, so that a mistake of the set-up is told before any call."""
-        await self._server.open()
 
-    async def aclose(self) -> None:
-        """Close the connection; another call opens it again."""
-        await self._server.aclose()
-
-
-class ImageServerEditTool:
+class ImageServerEditTool(_OnServer):
     """Edits pictures by a server.
 
     Args:
         options: see `EditServerOptions`; `model` is needed.
-
-    Attributes:
-        cacheable: pictures cost money, so the World may keep them for later runs.
-
-    Raises:
-        ConfigError: an option that cannot be used; on warming and the first call also where a key is needed and not there.
-        MissingExtra: the package `openai` is not installed.
     """
-
-    cacheable = True
 
     def __init__(self, **options: Any) -> None:
         self.options = EditServerOptions.parse(options)
-        self._server = _connection(self.options)
+        super().__init__(self.options)
 
     @property
     def spec(self) -> ToolSpec:
@@ -242,14 +241,6 @@ class ImageServerEditTool:
         seed = context.seed if self.options.sends_seed else None
         provenance = replace(source.provenance, backend=_backend(self.options), seed=seed, chart="")
         return Picture(image, provenance, time.monotonic() - started)
-
-    async def warm(self) -> None:
-        """Read the key and load the client, so that a mistake of the set-up is told before any call."""
-        await self._server.open()
-
-    async def aclose(self) -> None:
-        """Close the connection; another call opens it again."""
-        await self._server.aclose()
 
 
 def _connection(options: ImageServerOptions) -> ImageConnection:

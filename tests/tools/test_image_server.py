@@ -644,7 +644,7 @@ def test_a_key_that_is_not_there_is_a_mistake_of_the_set_up(
 def test_a_file_without_a_key_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "key").write_text(text, encoding="utf-8")
     tool = ImageServerTool(model="m", url="http://127.0.0.1:9/v1", api_key_file=str(tmp_path / "key"))
-    with pytest.raises(ConfigError, match="file named by api_key_file (holds no key|is empty|is too long)"):
+    with pytest.raises(ConfigError, match=r"file named by api_key_file (holds no key|is empty|is too long)"):
         ran(tool, tool.warm)
 
 
