@@ -8,7 +8,7 @@ import json
 import pickle
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -42,18 +42,6 @@ FORMS: dict[str, Callable[..., dict[str, Any]]] = {
     "searxng": services.searxng,
     "endpoint": services.photos,
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Web]:
-    with Web() as web:
-        yield web
-
-
-@pytest.fixture
-def web(server: Web) -> Web:
-    server.forget()
-    return server
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pickle
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,18 +45,6 @@ pytest.importorskip("imagehash", reason="imagehash (extra 'web') is not installe
 KEY = "k3y-0f-th3/t3st+abc"
 NOT_A_PICTURE = Reply(200, b"<html>sign in</html>", {"Content-Type": "image/png"})
 BUSY = Reply(503)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Web]:
-    with Web() as web:
-        yield web
-
-
-@pytest.fixture
-def web(server: Web) -> Web:
-    server.forget()
-    return server
 
 
 def tool(web: Web, **options: Any) -> WebSearchTool:
