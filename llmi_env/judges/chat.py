@@ -18,12 +18,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from llmi_env.connections import place
 from llmi_env.errors import require
 from llmi_env.judges.openai_options import JudgeOptions
 from llmi_env.judges.reply import quoted
-from llmi_env.openai_access import OPENAI_URL, message_of
-from llmi_env.retry_after import retry_after
+from llmi_env.services.connections import place
+from llmi_env.services.openai_access import OPENAI_URL, message_of
+from llmi_env.services.retry_after import retry_after
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 4_000_000

@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from llmi_env.errors import did_you_mean
 from llmi_env.judges.prompt import load_prompt
-from llmi_env.openai_access import OPENAI_URL, checked_url, find_key
-from llmi_env.service_options import ServiceOptions
+from llmi_env.services.openai_access import OPENAI_URL, checked_url, find_key
+from llmi_env.services.options import ServiceOptions
 
 PROMPTS = ("text", "multimodal")
 """The prompts that score reward terms."""

@@ -43,13 +43,13 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llmi_env.attachment import Attachment
-from llmi_env.connections import place, tls_context
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import BadParams, NothingFound, Refused, ToolError, ToolTimeout
-from llmi_env.keys import Key, hidden_in_logs
-from llmi_env.openai_access import checked_url, find_key
-from llmi_env.retry_after import retry_after
-from llmi_env.service_options import ServiceOptions
+from llmi_env.services.connections import place, tls_context
+from llmi_env.services.keys import Key, hidden_in_logs
+from llmi_env.services.openai_access import checked_url, find_key
+from llmi_env.services.options import ServiceOptions
+from llmi_env.services.retry_after import retry_after
 from llmi_env.tools.base import ParamSpec, ToolContext, ToolSpec
 from llmi_env.tools.web.api import ApiUnavailable
 from llmi_env.tools.web.decoding import NotAPicture, decode_picture

@@ -17,11 +17,11 @@ import httpx
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
-from llmi_env.connections import place, tls_context
 from llmi_env.errors import NothingFound, Refused, ToolError, ToolTimeout, ToolUnavailable, require
-from llmi_env.keys import Key, hidden_in_logs
-from llmi_env.openai_access import find_key, is_hosted, message_of
-from llmi_env.retry_after import retry_after
+from llmi_env.services.connections import place, tls_context
+from llmi_env.services.keys import Key, hidden_in_logs
+from llmi_env.services.openai_access import find_key, is_hosted, message_of
+from llmi_env.services.retry_after import retry_after
 from llmi_env.tools.web.api import ApiUnavailable
 from llmi_env.tools.web.decoding import NotAPicture, decode_picture
 from llmi_env.tools.web.fetching import FetchFailed, FetchLimits, PictureFetcher

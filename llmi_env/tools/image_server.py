@@ -27,8 +27,8 @@ from pydantic import Field, field_validator, model_validator
 
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import MissingExtra
-from llmi_env.openai_access import OPENAI_URL, checked_url
-from llmi_env.service_options import ServiceOptions
+from llmi_env.services.openai_access import OPENAI_URL, checked_url
+from llmi_env.services.options import ServiceOptions
 from llmi_env.tools.base import DIFFUSION, EDIT, ToolContext, ToolSpec
 from llmi_env.tools.image_connection import ImageConnection
 from llmi_env.tools.pipelines import asked_edit, asked_prompt, in_aspect

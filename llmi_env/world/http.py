@@ -30,7 +30,7 @@ from llmi_env.calls import Call
 from llmi_env.document import Document, Failure, Outcome, Picture
 from llmi_env.errors import LLMIError, WorldError
 from llmi_env.judges.making import tell_stand_ins
-from llmi_env.retry_after import retry_after
+from llmi_env.services.retry_after import retry_after
 from llmi_env.task import Task
 from llmi_env.world import wire
 from llmi_env.world.protocol import AboutJudge, Judgments, Unscored

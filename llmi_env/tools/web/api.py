@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 
-from llmi_env.connections import place, tls_context
 from llmi_env.errors import ToolTimeout, ToolUnavailable
-from llmi_env.keys import Key, KeySource, hidden_in_logs
-from llmi_env.retry_after import retry_after
+from llmi_env.services.connections import place, tls_context
+from llmi_env.services.keys import Key, KeySource, hidden_in_logs
+from llmi_env.services.retry_after import retry_after
 from llmi_env.tools.web.fetching import user_agent
 from llmi_env.tools.web.hits import plain
 

@@ -27,8 +27,8 @@ import httpcore
 from PIL import Image
 
 from llmi_env import __version__
-from llmi_env.connections import tls_context
 from llmi_env.errors import ConfigError, LLMIError
+from llmi_env.services.connections import tls_context
 from llmi_env.tools.web.addresses import AddressRefused, AddressRules, Resolver, Target, parse_url
 from llmi_env.tools.web.decoding import HEAD, NotAPicture, decode_picture, picture_format
 

@@ -23,11 +23,11 @@ from urllib.parse import parse_qsl, urlsplit
 from PIL import Image
 from pydantic import Field, field_validator
 
-from llmi_env.connections import place
 from llmi_env.document import Picture
 from llmi_env.errors import BadParams, ConfigError, MissingExtra, NothingFound, ToolError, ToolUnavailable
-from llmi_env.keys import KeySource, looks_secret
-from llmi_env.service_options import ServiceOptions
+from llmi_env.services.connections import place
+from llmi_env.services.keys import KeySource, looks_secret
+from llmi_env.services.options import ServiceOptions
 from llmi_env.tools.base import SEARCH, ToolContext, ToolSpec
 from llmi_env.tools.web.addresses import AddressRules
 from llmi_env.tools.web.api import JsonApi

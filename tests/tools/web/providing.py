@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from llmi_env.keys import KeySource
+from llmi_env.services.keys import KeySource
 from llmi_env.tools.web.api import JsonApi
 from llmi_env.tools.web.hits import Hit, Wish
 from llmi_env.tools.web.providers import PROVIDERS, Provider

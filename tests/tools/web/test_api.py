@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from llmi_env.errors import ToolTimeout
-from llmi_env.keys import KeySource
+from llmi_env.services.keys import KeySource
 from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer, JsonApi
 from llmi_env.tools.web.providers import PROVIDERS
 from tests.tools.web.providing import KEY, ask

@@ -27,8 +27,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llmi_env.errors import ConfigError
-from llmi_env.keys import looks_secret
-from llmi_env.service_options import parse_options
+from llmi_env.services.keys import looks_secret
+from llmi_env.services.options import parse_options
 from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer
 from llmi_env.tools.web.hits import Hit, Wish
 from llmi_env.tools.web.providers import Abilities, entries, readable

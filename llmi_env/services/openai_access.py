@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmi_env.errors import ConfigError
-from llmi_env.keys import KeySource
+from llmi_env.services.keys import KeySource
 
 OPENAI_URL = "https://api.openai.com/v1"
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from llmi_env.errors import ConfigError, did_you_mean
-from llmi_env.keys import looks_secret
+from llmi_env.services.keys import looks_secret
 
 Model = TypeVar("Model", bound=BaseModel)
 

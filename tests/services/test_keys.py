@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llmi_env.errors import ConfigError
-from llmi_env.keys import HIDDEN, Key, KeySource, hidden_in_logs, looks_secret
+from llmi_env.services.keys import HIDDEN, Key, KeySource, hidden_in_logs, looks_secret
 
 
 def test_a_key_does_not_show() -> None:
