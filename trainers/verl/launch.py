@@ -161,7 +161,7 @@ class _Watcher:
         metrics: dict[str, Any] = {
             "phase": "train",
             "step": step,
-            **summary(rollouts),
+            **summary(rollouts, tool_times=True),
             **episodes.missing(rollouts, figures, needed),
             "kl": figures.get("actor/kl_loss"),
             "kl_step": figures.get("actor/ppo_kl"),
