@@ -325,7 +325,7 @@ def _learn(
     """Optimiser steps on one batch; returns what is to be logged of them."""
     import torch
 
-    lr = recipe.lr * min(1.0, step / (recipe.lr_warmup + 1))
+    lr = recipe.lr_at(step)
     for settings in optimizer.param_groups:
         settings["lr"] = lr
     frozen = critic is not None and step <= recipe.critic_warmup  # the value head learns alone

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -125,6 +126,13 @@ class Recipe(BaseRecipe):
     lr_warmup: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises."""
 
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """How it goes on after them. A cosine ends quietly: the last steps average out the noise of the first. It counts all `steps`, so a run
+    that is made longer by `--resume` goes on at a higher rate than it ended with."""
+
+    lr_min_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Where the cosine ends, as a share of `lr`."""
+
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay of AdamW."""
 
@@ -212,6 +220,14 @@ class Recipe(BaseRecipe):
 
     gradient_checkpointing: bool = False
     """Compute activations again rather than keep them: less memory, more time. Prompts are then no longer shared by a group."""
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 1."""
+        rate = self.lr * min(1.0, step / (self.lr_warmup + 1))
+        if self.lr_schedule == "cosine" and step > self.lr_warmup:
+            progress = (step - self.lr_warmup - 1) / max(self.steps - self.lr_warmup - 1, 1)
+            rate *= self.lr_min_ratio + (1 - self.lr_min_ratio) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+        return rate
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

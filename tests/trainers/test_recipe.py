@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from llmi_env.errors import ConfigError
-from trainers.recipe import check_unchanged, load_recipe
+from trainers.recipe import Recipe, check_unchanged, load_recipe
 
 
 def test_the_quickstart_and_changes_to_it() -> None:
@@ -50,3 +50,12 @@ def test_only_the_number_of_steps_may_change() -> None:
         check_unchanged(stored, load_recipe("quickstart", ["steps=4"]), done=5)
     with pytest.raises(ConfigError, match=r"env\.reward: 'llmi' then, 'paper' now"):
         check_unchanged(stored, load_recipe("quickstart", ["steps=12", "env.reward=paper"]))
+
+
+def test_the_rate_rises_holds_and_falls() -> None:
+    constant = load_recipe("quickstart", ["lr=1e-3", "lr_warmup=4", "steps=10"])
+    assert isinstance(constant, Recipe)
+    assert [constant.lr_at(step) for step in (1, 4, 5, 10)] == pytest.approx([2e-4, 8e-4, 1e-3, 1e-3])
+    cosine = constant.model_copy(update={"lr_schedule": "cosine", "lr_min_ratio": 0.1, "steps": 15})
+    assert [cosine.lr_at(step) for step in (4, 5, 10, 15)] == pytest.approx([8e-4, 1e-3, 5.5e-4, 1e-4])
+    assert cosine.model_copy(update={"steps": 1}).lr_at(1) == pytest.approx(2e-4)
