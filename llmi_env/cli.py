@@ -5,7 +5,6 @@ are shown as one line with what to do; `LLMI_DEBUG=1` shows the traceback.
 """
 
 import os
-import re
 import shlex
 import sys
 import webbrowser
@@ -16,9 +15,12 @@ import typer
 from rich.console import Console
 
 from llmi_env.cli_corpus import corpus_app
+from llmi_env.cli_data import data_app
+from llmi_env.cli_evaluate import evaluate
 from llmi_env.cli_rewards import ablate, judge_app
 from llmi_env.cli_tools import tools_app
-from llmi_env.errors import ConfigError, LLMIError
+from llmi_env.errors import LLMIError
+from llmi_env.folders import numbered_run
 
 app = typer.Typer(
     name="llmi",
@@ -31,11 +33,13 @@ app = typer.Typer(
 )
 app.add_typer(tools_app, name="tools")
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.command()(ablate)
+app.command()(evaluate)
 console = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
-_WHO, _HOW_MUCH = "Who is served", "How much is taken on"
+_WHO, _HOW_MUCH, _SCALING = "Who is served", "How much is taken on", "More for one document"
 
 
 @app.command()
@@ -88,7 +92,7 @@ def train(
     changes = [*(overrides or []), *(["allow_unscored=true"] if allow_unscored else [])]
     loaded = load_recipe(recipe, changes)
     trainer = find_trainer(loaded.trainer)
-    folder = run_dir or _run_folder(loaded.name, resume)
+    folder = run_dir or numbered_run(loaded.name, resume)
     if dry_run:
         console.print(trainer.dry_run(loaded, folder), markup=False, highlight=False)
         return
@@ -129,18 +133,50 @@ def write(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Same seed, same document.")] = 0,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,STAGE...]",
+            help="Write N documents and make the best of them: 4, or 8,validate,select=tournament,enhance=3,polish=2.",
+            rich_help_panel=_SCALING,
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=NUMBER,...",
+            help="What that may take: documents, tool_calls, judge_calls, tokens, seconds.",
+            rich_help_panel=_SCALING,
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder for everything that was tried.", rich_help_panel=_SCALING)
+    ] = None,
 ) -> None:
     """Write one illustrated document and open it as a page.
 
     Example: llmi write "A two-paragraph introduction to owls, with one photo and one chart"
+
+    With --scale, several documents are written, checked and judged, other pictures and texts are tried for the best one, and what judges
+    prefer is kept: docs/scaling.md.
     """
+    from llmi_env.scaling import Budget, Plan
     from llmi_env.writing import write_document
 
+    plan, bounds = Plan.parse(scale) if scale else None, Budget.parse(budget) if budget else None
     with console.status("writing ..."):
         path, facts = write_document(
-            question, out, policy=policy, max_tokens=max_tokens, temperature=temperature, seed=seed
+            question,
+            out,
+            policy=policy,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+            scaling=plan,
+            budget=bounds,
+            keep=keep,
         )
-    console.print(f"{facts}\npage: {path}")
+    console.print(f"{facts}\npage: {path}", markup=False)
     if show and sys.stdout.isatty():
         webbrowser.open(path.resolve().as_uri())
 
@@ -211,6 +247,7 @@ def serve(
         max_per_client,
         max_body * 1_000_000,
         max_pixels=100_000_000,
+        max_pictures=1000,
         client_seconds=client_seconds,
     )
     run(
@@ -228,11 +265,27 @@ def serve(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Make report.html of a run: curves, then documents before and after, side by side."""
-    from llmi_env.report import write_report
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder of training, or the folder of an evaluation.")],
+    other: Annotated[
+        Path | None, typer.Argument(help="A later evaluation of the same benchmark, to be compared with the first.")
+    ] = None,
+) -> None:
+    """Make the page of a run or an evaluation, or of two evaluations side by side.
 
-    console.print(f"report: {write_report(run)}")
+    Example: llmi report runs/evaluate-heldout runs/evaluate-heldout-2
+
+    Of a run: curves, then documents before and after. Of an evaluation: measures with intervals, and with bounds where answers are missing,
+    tool use, costs, and every document with its criteria. Of two: what differs, with intervals and p values; its page is in the second folder.
+    """
+    from llmi_env.report import write_report
+    from llmi_env.report.evaluation_page import is_evaluation, write_comparison_page, write_evaluation_page
+
+    if other is not None:
+        path = write_comparison_page(run, other, console)
+    else:
+        path = write_evaluation_page(run) if is_evaluation(run) else write_report(run)
+    console.print(f"report: {path}", markup=False, highlight=False)
 
 
 @app.command()
@@ -247,22 +300,6 @@ def doctor(
 
     if not run(console, web):
         raise typer.Exit(1)
-
-
-def _run_folder(name: str, resume: bool) -> Path:
-    """`runs/NAME`, or `runs/NAME-2` and so on where that is taken; `--resume` takes the one begun last."""
-    root = Path("runs")
-    taken = {
-        int(match[1] or 1): path
-        for path in root.glob(f"{name}*")
-        if (match := re.fullmatch(re.escape(name) + r"(?:-(\d+))?", path.name))
-    }
-    if resume:
-        if not taken:
-            raise ConfigError(f"there is no run of {name!r} under {root}/ to resume; start one without --resume")
-        return taken[max(taken)]
-    number = max(taken, default=0) + 1
-    return root / (name if number == 1 else f"{name}-{number}")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from llmi_env.errors import ConfigError
@@ -24,3 +25,23 @@ def cache_dir() -> Path:
         whence = "LLMI_CACHE_DIR names it" if named else "LLMI_CACHE_DIR names another one"
         raise ConfigError(f"the cache folder {folder} cannot be made or used ({error.strerror}); {whence}") from error
     return folder
+
+
+def numbered_run(name: str, resume: bool) -> Path:
+    """`runs/NAME`, or `runs/NAME-2` and so on where that is taken; with `resume` the one begun last.
+
+    Raises:
+        ConfigError: there is none to resume.
+    """
+    root = Path("runs")
+    taken = {
+        int(match[1] or 1): path
+        for path in root.glob(f"{name}*")
+        if (match := re.fullmatch(re.escape(name) + r"(?:-(\d+))?", path.name))
+    }
+    if resume:
+        if not taken:
+            raise ConfigError(f"there is no run of {name!r} under {root}/ to resume; start one without --resume")
+        return taken[max(taken)]
+    number = max(taken, default=0) + 1
+    return root / (name if number == 1 else f"{name}-{number}")

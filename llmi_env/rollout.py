@@ -9,71 +9,36 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from llmi_env import prompting
 from llmi_env.calls import BUILTIN, ToolSpec
-from llmi_env.document import Document, Outcome, Picture
-from llmi_env.episode import CallRequest, Episode, Limits, StopReason
+from llmi_env.document import Outcome, Picture
+from llmi_env.episode import CallRequest, Limits, StopReason
 from llmi_env.errors import ConfigError
 from llmi_env.ledger import Ledger
+from llmi_env.making import NOT_SCORED, Making, Rollout, RolloutTimes, together
 from llmi_env.policies.base import Policy, Sampling, SeeingPolicy, SeenPrompt, WriteStats
 from llmi_env.prompting import PromptStyle
 from llmi_env.rewards.hybrid import HybridReward
-from llmi_env.rewards.report import RewardReport
 from llmi_env.task import Task
 from llmi_env.transcript import Transcript
 from llmi_env.world.protocol import World
-from llmi_env.world.runtime import CallScheduler
+
+__all__ = [
+    "NOT_SCORED",
+    "Feedback",
+    "Meanwhile",
+    "Rollout",
+    "RolloutBatch",
+    "RolloutTimes",
+    "rollout_seed",
+    "run_rollouts",
+]
 
 Feedback = Literal["none", "text", "image"]
-
-
-@dataclass(frozen=True)
-class RolloutTimes:
-    """Clock times of one rollout, in seconds since the batch began; they never influence anything.
-
-    Attributes:
-        written: when the last token was there.
-        landed: when the last picture had landed.
-        judged: when the judges had answered.
-    """
-
-    written: float = 0.0
-    landed: float = 0.0
-    judged: float = 0.0
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One document of one policy: what was written, what came of it and what it was worth.
-
-    Attributes:
-        task: what was asked for.
-        seed: of the draws and of the calls.
-        group: rollouts of the same number share a baseline.
-        ledger: every token with owner and logprob.
-        document: the document with its outcomes.
-        stop: why it ended.
-        report: the reward with its terms; `report.total` is `None` where there is no score.
-        times: when things happened.
-    """
-
-    task: Task
-    seed: int
-    group: int
-    ledger: Ledger
-    document: Document
-    stop: StopReason
-    report: RewardReport
-    times: RolloutTimes = field(default_factory=RolloutTimes, compare=False)
-
-    @property
-    def reward(self) -> float | None:
-        """The reward in [0, 1], or `None` where there is no score."""
-        return self.report.total
 
 
 @dataclass(frozen=True)
@@ -109,11 +74,12 @@ def rollout_seed(seed: int, task: Task, sample: int, repeat: int = 0) -> int:
 async def run_rollouts(
     policy: Policy,
     world: World,
-    reward: HybridReward,
+    reward: HybridReward | None,
     tasks: Sequence[Task],
     *,
     samples: int = 1,
     seed: int = 0,
+    seeds: Sequence[int] | None = None,
     max_tokens: int = 112,
     sampling: Sampling | None = None,
     limits: Limits | None = None,
@@ -129,10 +95,11 @@ async def run_rollouts(
     Args:
         policy: writes.
         world: carries out calls and judges.
-        reward: scores.
+        reward: scores; without one nothing is judged, and each report is `NOT_SCORED`.
         tasks: one group each.
         samples: documents of each task: the group size.
         seed: same seed, same weights, same rollouts.
+        seeds: of each rollout, in place of those that `seed` gives it by `rollout_seed`.
         max_tokens: tokens that the policy may write for a document.
         sampling: temperature and top-p.
         limits: bounds of a document.
@@ -152,100 +119,78 @@ async def run_rollouts(
         raise ConfigError(f"feedback 'image' needs a policy that sees pictures; {type(policy).__name__} takes 'text'")
     start = time.perf_counter()
     keys = [task.key for task in tasks]
-    makings = [
-        _Making(
-            task,
-            group,
-            rollout_seed(seed, task, sample, keys[:group].count(task.key)),
+    wanted = [(task, group, sample) for group, task in enumerate(tasks) for sample in range(samples)]
+    if seeds is None:
+        seeds = [rollout_seed(seed, task, sample, keys[:group].count(task.key)) for task, group, sample in wanted]
+    elif len(seeds) != len(wanted):
+        raise ConfigError(f"{len(wanted)} rollouts need as many seeds, not {len(seeds)}")
+    rows = [
+        _Writing(
+            Making(task, world, seed=own, group=group, limits=limits, tools=tools, start=start),
             policy,
-            world,
-            limits,
-            tools,
-            prompt,
+            prompting.messages(task, tools, prompt),
             max_tokens,
             feedback,
-            start,
         )
-        for group, task in enumerate(tasks)
-        for sample in range(samples)
+        for (task, group, _), own in zip(wanted, seeds, strict=True)
     ]
 
-    async def finish(making: _Making) -> Rollout:
-        rollout = await making.finish(reward, versions)
+    finished: list[Rollout] = []
+
+    async def finish(row: _Writing) -> Rollout:
+        rollout = await row.finish(reward, versions)
         if on_done is not None:
             on_done(rollout)
+        finished.append(rollout)
         return rollout
 
-    finishing = [asyncio.create_task(finish(making)) for making in makings]
-    writing = asyncio.create_task(policy.write(makings, sampling or Sampling()))
-
-    async def wait() -> float:
-        await writing
+    async def write() -> tuple[WriteStats, float]:
+        stats = await policy.write(rows, sampling or Sampling())
         begun = time.perf_counter()
         if meanwhile is not None:
-            await meanwhile([making.ledger for making in makings], lambda: all(task.done() for task in finishing))
-        return time.perf_counter() - begun
+            await meanwhile([row.ledger for row in rows], lambda: len(finished) == len(rows))
+        return stats, time.perf_counter() - begun
 
-    waiting = asyncio.create_task(wait())
-    written = start
+    works: list[Coroutine[Any, Any, Any]] = [write(), *map(finish, rows)]
     try:
         # A World that is gone ends everything at once; so does an error of the policy.
-        await _first_error([writing, waiting, *finishing])
-        written = max(making.written for making in makings) if makings else start
-        stats = writing.result()
+        (stats, busy), *rollouts = await together(works)
     finally:
-        for task_ in (waiting, writing, *finishing):
-            task_.cancel()
-        await asyncio.gather(waiting, writing, *finishing, return_exceptions=True)
-        await asyncio.gather(*(making.aclose() for making in makings))
-    end, busy = time.perf_counter(), waiting.result()
-    rollouts = tuple(task_.result() for task_ in finishing)
-    return RolloutBatch(rollouts, stats, end - start, max(0.0, end - written - busy), busy)
+        await asyncio.gather(*(row.aclose() for row in rows))
+    end = time.perf_counter()
+    written = max((row.written for row in rows), default=start)
+    return RolloutBatch(tuple(rollouts), stats, end - start, max(0.0, end - written - busy), busy)
 
 
-async def _first_error(tasks: Iterable[Awaitable[object]]) -> None:
-    await asyncio.gather(*tasks)
-
-
-class _Making:
-    """One rollout in the making: the policy's `Row` on one side, the World on the other."""
+class _Writing:
+    """A document in the making as the policy's `Row`: tokens go in, and what the policy is shown comes out."""
 
     def __init__(
         self,
-        task: Task,
-        group: int,
-        seed: int,
+        making: Making,
         policy: Policy,
-        world: World,
-        limits: Limits | None,
-        tools: Mapping[str, ToolSpec],
-        prompt: PromptStyle,
+        messages: Sequence[dict[str, Any]],
         max_tokens: int,
         feedback: Feedback,
-        start: float,
     ) -> None:
-        self._task, self._group, self._seed, self._start = task, group, seed, start
-        self._world, self._shows = world, feedback != "none"
+        self._making, self._episode, self._shows = making, making.episode, feedback != "none"
         self._eyes = policy if feedback == "image" and isinstance(policy, SeeingPolicy) else None
-        messages = prompting.messages(task, tools, prompt)
+        images = self._episode.task.images
         if isinstance(policy, SeeingPolicy):
-            seen = policy.see_prompt(messages, task.images)
+            seen = policy.see_prompt(messages, images)
         else:
             seen = SeenPrompt(policy.tokenizer.chat(messages))
         prompt_ids = seen.ids
         shown = (
-            [(begin, length, image) for (begin, length), image in zip(seen.runs, task.images, strict=True)]
+            [(begin, length, image) for (begin, length), image in zip(seen.runs, images, strict=True)]
             if seen.runs
             else []
         )
-        self._episode = Episode(task, limits, tools, seed)
         self._transcript = Transcript(self._episode, policy.tokenizer, prompt_ids, max_tokens, shown)
-        self._calls = CallScheduler(world)
         self._finished = asyncio.Event()
         self._news = asyncio.Event()
         self._unshown: list[int] = []
         self._shower: asyncio.Task[None] | None = None
-        self.written = start
         self.prompt_ids: Sequence[int] = prompt_ids
         self.max_tokens = max_tokens
 
@@ -253,7 +198,7 @@ class _Making:
 
     @property
     def seed(self) -> int:
-        return self._seed
+        return self._episode.seed
 
     @property
     def ledger(self) -> Ledger:
@@ -261,7 +206,12 @@ class _Making:
 
     @property
     def done(self) -> bool:
-        return self._episode.stop is not None
+        return self._making.done
+
+    @property
+    def written(self) -> float:
+        assert self._making.written is not None, "the document has ended"
+        return self._making.written
 
     @property
     def pictures(self) -> Sequence[Picture]:
@@ -272,12 +222,7 @@ class _Making:
         return self._shows and not self.done and bool(self._episode.pending) and not self._unshown
 
     def take(self, token: int, logprob: float) -> None:
-        figures = self._episode.n_figures
-        requests = self._transcript.append((token,), (logprob,))
-        self._start_calls(figures, requests)
-        if self.done:
-            self.written = time.perf_counter()
-            self._finished.set()
+        self._begin(self._transcript.append((token,), (logprob,)))
 
     def shown(self) -> Sequence[int]:
         ids, self._unshown = self._unshown, []
@@ -289,56 +234,41 @@ class _Making:
             await self._news.wait()
 
     def end(self) -> None:
-        figures = self._episode.n_figures
-        self._start_calls(figures, self._transcript.end(StopReason.LENGTH))
-        self.written = time.perf_counter()
-        self._finished.set()
+        self._begin(self._transcript.end(StopReason.LENGTH))
 
     # -------------------------------------------------------------------------------------------------- the World's side
 
-    def _start_calls(self, figures: int, requests: Sequence[CallRequest]) -> None:
-        for request in requests:
-            self._calls.start(request)
-        for index in range(figures, self._episode.n_figures):
-            # A call that could not be read or carried out has its outcome already; later edits must find it.
-            if (outcome := self._episode.figure(index).outcome) is not None:
-                self._calls.settle(index, outcome)
-                if self._shows and not self.done:
-                    self._unshown.extend(self._inject(index, outcome))
-        if requests and self._shows and not self.done:
-            self._shower = asyncio.create_task(self._show())
+    def _begin(self, requests: Sequence[CallRequest]) -> None:
+        failed = self._making.begin(requests)
+        if self.done:
+            self._finished.set()
+        elif self._shows:
+            for index, outcome in failed:
+                self._inject(index, outcome)
+            if requests:
+                self._shower = asyncio.create_task(self._show())
 
-    def _inject(self, index: int, outcome: Outcome) -> list[int]:
+    def _inject(self, index: int, outcome: Outcome) -> None:
         seen = self._eyes.picture_ids(outcome) if self._eyes is not None and isinstance(outcome, Picture) else ()
-        return self._transcript.inject(index, outcome, seen)
+        self._unshown.extend(self._transcript.inject(index, outcome, seen))
 
     async def _show(self) -> None:
         try:
-            async for index, outcome in self._calls.completed():
-                self._episode.deliver(index, outcome)
+            async for index, outcome in self._making.landing():
                 if not self.done:  # nobody reads it any more
-                    self._unshown.extend(self._inject(index, outcome))
+                    self._inject(index, outcome)
                 self._news.set()
         except BaseException:
             self._finished.set()  # nobody would wake the row any more: `finish` passes the error on
             raise
 
-    async def finish(self, reward: HybridReward, versions: Mapping[str, str] | None) -> Rollout:
+    async def finish(self, reward: HybridReward | None, versions: Mapping[str, str] | None) -> Rollout:
         await self._finished.wait()
         if self._shower is not None:
             await self._shower
-        async for index, outcome in self._calls.completed():
-            self._episode.deliver(index, outcome)
-        landed = time.perf_counter()
-        document = self._episode.document
-        judgments = await self._world.judge(document, self._task) if reward.judged_terms else {}
-        report = reward.score(document, self._task, judgments, versions)
-        stop = self._episode.stop
-        assert stop is not None
-        times = RolloutTimes(self.written - self._start, landed - self._start, time.perf_counter() - self._start)
-        return Rollout(self._task, self._seed, self._group, self._transcript.ledger, document, stop, report, times)
+        return await self._making.finish(reward, versions, self.ledger)
 
     async def aclose(self) -> None:
         if self._shower is not None:
             self._shower.cancel()
-        await self._calls.__aexit__(None, None, None)
+        await self._making.aclose()

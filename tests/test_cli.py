@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from llmi_env.calls import BUILTIN
-from llmi_env.cli import _run_folder, app
+from llmi_env.cli import app
 from llmi_env.errors import ConfigError
+from llmi_env.folders import numbered_run
 from llmi_env.tools import TOOLS
 
 runner = CliRunner()
@@ -111,14 +112,14 @@ def test_report_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_run_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert _run_folder("quickstart", resume=False) == Path("runs/quickstart")
+    assert numbered_run("quickstart", resume=False) == Path("runs/quickstart")
     Path("runs/quickstart").mkdir(parents=True)
-    assert _run_folder("quickstart", resume=False) == Path("runs/quickstart-2")
-    assert _run_folder("quickstart", resume=True) == Path("runs/quickstart")
+    assert numbered_run("quickstart", resume=False) == Path("runs/quickstart-2")
+    assert numbered_run("quickstart", resume=True) == Path("runs/quickstart")
     for other in ("quickstart-3", "quickstart-11", "quickstart2", "quickstart-old"):
         Path("runs", other).mkdir()
     Path("runs/quickstart-3/report.html").touch()  # what is looked at again is not what was begun last
-    assert _run_folder("quickstart", resume=True) == Path("runs/quickstart-11")
-    assert _run_folder("quickstart", resume=False) == Path("runs/quickstart-12")
+    assert numbered_run("quickstart", resume=True) == Path("runs/quickstart-11")
+    assert numbered_run("quickstart", resume=False) == Path("runs/quickstart-12")
     with pytest.raises(ConfigError, match="no run of 'other'"):
-        _run_folder("other", resume=True)
+        numbered_run("other", resume=True)

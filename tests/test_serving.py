@@ -90,7 +90,7 @@ def test_a_world_is_served_to_the_environments_of_another_process_until_it_is_to
         end = time.monotonic() + 60
         while httpx.get(world.address + "/ready").status_code == 503 and time.monotonic() < end:
             time.sleep(0.2)
-        env = gym.make("llmi_env:LLMI-v0", config="rules", world=world.address, action_mode="document")
+        env = gym.make("llmi_env:LLMI-v0", config=str(config), world=world.address, action_mode="document")
         env.reset(seed=1)
         call = '{"source": "search", "description": "an owl", "params": {"query": "owl"}}'
         _, _, terminated, _, info = env.step(f"Owls see at night.\n\n<imgen>{call}</imgen>\n")

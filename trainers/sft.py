@@ -3,7 +3,7 @@
 It stops early on purpose. A policy that never writes a call earns nothing that reinforcement learning could build on; one that copies the
 demonstrations leaves it nothing to do. After a few dozen steps most calls can be read, and many use the wrong tool.
 
-    python -m trainers.sft --steps 30 --out llmi_env/assets/policy
+    python -m trainers.sft --steps 700 --calls practice --bfloat16 --out llmi_env/assets/policy
 """
 
 from __future__ import annotations
@@ -46,14 +46,19 @@ class Example:
     learned: tuple[bool, ...] | None = None
 
 
+_DEMOS = {"train": "demos.jsonl", "practice": "practice.jsonl"}
+
+
 def load_examples(tokenizer: HFTokenizer, demos: Path | None = None, tasks: str = "train") -> list[Example]:
     """Demonstrations (`task_id`, `document` in each line of a JSONL file) with the prompt that rollouts use.
+
+    Those that ship for `train` were written by hand, those for `practice` put together of a small policy's texts and the reference calls.
 
     Raises:
         AssetError: the file cannot be read.
         TaskError: a demonstration of a task that is not in the set.
     """
-    path = demos or Path(str(files("llmi_env") / "assets" / "demos" / "demos.jsonl"))
+    path = demos or Path(str(files("llmi_env") / "assets" / "demos" / _DEMOS[tasks]))
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
@@ -128,6 +133,14 @@ def add_lora(model: Any, rank: int = 16, alpha: int = 32, exclude: str | None = 
         task_type="CAUSAL_LM",
     )
     return peft.get_peft_model(model, config)
+
+
+def _adapter(model: Any, folder: Path) -> Any:
+    """The model with the adapter of a folder, to be trained further."""
+    peft = require("peft", "training an adapter", "train")
+    if not (folder / "adapter_config.json").is_file():
+        raise AssetError(f"--start {folder}: there is no adapter in it")
+    return peft.PeftModel.from_pretrained(model, str(folder), is_trainable=True, autocast_adapter_dtype=True)
 
 
 def fine_tune(
@@ -217,6 +230,12 @@ def main(
     calls: Annotated[
         str, typer.Option(help="A task set whose reference calls are learned besides, without texts; '' for none.")
     ] = "",
+    texts: Annotated[
+        Path | None, typer.Option(help="JSONL of whole documents for tasks of that set [default: those that ship].")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="An adapter to go on from, with another --seed for another order.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the adapter goes.")] = Path("warm-start"),
     bfloat16: Annotated[
         bool, typer.Option(help="Compute products in bfloat16: faster where the processor multiplies it.")
@@ -241,9 +260,13 @@ def main(
     if calls:
         bare = load_calls(tokenizer, calls, seed)
         console.print(f"{len(bare)} documents of {calls!r} with calls alone")
-        # A demonstration is the longer by far: one in three is enough for the writing.
+        if texts is not None or calls in _DEMOS:
+            more = load_examples(tokenizer, texts, calls)
+            console.print(f"{len(more)} of its documents with a text besides")
+            examples = examples * max(1, round(len(more) / len(examples))) + more
+        # A whole document is the longer by far: one in three is enough for the writing.
         examples = examples * max(1, round(len(bare) / (2 * len(examples)))) + bare
-    model = add_lora(model, rank)
+    model = add_lora(model, rank) if start is None else _adapter(model, start)
     if bfloat16:
         round_products(*model_parts(model))
     for step, loss in fine_tune(model, tokenizer, examples, steps=steps, batch=batch, lr=lr, seed=seed):

@@ -12,8 +12,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -21,7 +23,9 @@ from pydantic import BaseModel, ValidationError
 from llmi_env.errors import require
 from llmi_env.judges.openai_options import JudgeOptions
 from llmi_env.judges.reply import quoted
+from llmi_env.services.answers import bounded_client
 from llmi_env.services.connections import place
+from llmi_env.services.keys import Key, hidden_in_logs
 from llmi_env.services.openai_access import OPENAI_URL, message_of
 from llmi_env.services.retry_after import retry_after
 
@@ -88,6 +92,46 @@ class Usage:
         )
 
 
+@dataclass
+class Spent:
+    """What a part of the work has used: the requests made within `counting`.
+
+    Attributes:
+        requests: requests sent, those tried again included.
+        prompt_tokens: tokens of requests, as the server counts them.
+        completion_tokens: tokens of replies.
+        cost: in the currency of the prices; `None` as soon as one request has no price.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = 0.0
+
+
+_counts: ContextVar[tuple[Spent, ...]] = ContextVar("_counts", default=())
+
+
+@contextmanager
+def counting() -> Iterator[Spent]:
+    """Count what is requested within the block, by whichever judge, also in coroutines that are started there.
+
+    Requests of other coroutines are not counted, even where they share the judge, its connection and its `usage`.
+    """
+    spent = Spent()
+    token = _counts.set((*_counts.get(), spent))
+    try:
+        yield spent
+    finally:
+        _counts.reset(token)
+
+
+def not_counted() -> None:
+    """Say that requests are made elsewhere, e.g. in another process: the cost of the block is not known."""
+    for spent in _counts.get():
+        spent.cost = None
+
+
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
@@ -135,9 +179,12 @@ class Chat:
         async with self._slots:
             await self._rest()
             self.usage.requests += 1
+            for spent in _counts.get():
+                spent.requests += 1
             try:
-                async with asyncio.timeout(self.options.timeout):
-                    data = await self._send(client, body)
+                with hidden_in_logs(Key(self._key)):
+                    async with asyncio.timeout(self.options.timeout):
+                        data = await self._send(client, body)
             except TimeoutError:
                 raise NoReply(f"no answer within {self.options.timeout:g} seconds", again=True) from None
         return self._text(data)
@@ -170,7 +217,13 @@ class Chat:
             self._place = place()
             self._key = self.options.key()
             self._slots = asyncio.Semaphore(self.options.concurrency)
-            common = {"api_key": self._key or "none", "timeout": self.options.timeout, "max_retries": 0}
+            http = bounded_client(self.options.timeout)
+            common = {
+                "api_key": self._key or "none",
+                "timeout": self.options.timeout,
+                "max_retries": 0,
+                "http_client": http,
+            }
             if self.options.api_version is not None:
                 self._client = openai.AsyncAzureOpenAI(
                     azure_endpoint=self.options.base_url, api_version=self.options.api_version, **common
@@ -185,14 +238,16 @@ class Chat:
         options = self.options
         # OpenAI's newer models know only the newer name; other servers know the older one for certain.
         newer = options.base_url == OPENAI_URL or options.api_version is not None
+        # Beside the fields that the client knows, where it would take them apart in search of what to rename: there is nothing, and with
+        # pictures it took half of the processor's time of a request.
+        apart = {"messages": list(messages), "response_format": form}
         fields = {
             "model": options.model,
-            "messages": list(messages),
-            "response_format": form,
+            "messages": [],
             "temperature": options.temperature,
             "seed": seed,
             "max_completion_tokens" if newer else "max_tokens": options.max_tokens,
-            "extra_body": options.extra_body or None,
+            "extra_body": {name: value for name, value in apart.items() if value is not None} | options.extra_body,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -231,6 +286,8 @@ class Chat:
             reason += f"; check the key{f' in {named}' if named else ''} (option api_key_env)"
         elif status == 404:
             reason += f"; check the model {self.options.model!r} and the address {self.options.base_url}"
+        elif 300 <= status < 400:
+            reason += "; give the address that it points to as base_url, if you trust it"
         seconds = retry_after(headers)
         again = status >= 500 or status in _TRANSIENT
         if status == 429 and getattr(error, "code", None) == "insufficient_quota":
@@ -262,10 +319,18 @@ class Chat:
         return choice.message.content
 
     def _count(self, usage: Any) -> None:
-        for name in ("prompt_tokens", "completion_tokens"):
-            tokens = usage.get(name) if isinstance(usage, dict) else None
-            if isinstance(tokens, int) and tokens > 0:
-                setattr(self.usage, name, getattr(self.usage, name) + tokens)
+        told = usage if isinstance(usage, dict) else {}
+        prompt, completion = (
+            tokens if isinstance(tokens := told.get(name), int) and tokens > 0 else 0
+            for name in ("prompt_tokens", "completion_tokens")
+        )
+        self.usage.prompt_tokens += prompt
+        self.usage.completion_tokens += completion
+        cost = replace(self.usage, prompt_tokens=prompt, completion_tokens=completion).cost
+        for spent in _counts.get():
+            spent.prompt_tokens += prompt
+            spent.completion_tokens += completion
+            spent.cost = None if spent.cost is None or cost is None else spent.cost + cost
 
     def _safe(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text

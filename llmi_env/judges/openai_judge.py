@@ -19,7 +19,7 @@ import hashlib
 import importlib.util
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -30,9 +30,9 @@ from llmi_env.document import Document, Picture
 from llmi_env.errors import ConfigError, MissingExtra
 from llmi_env.judges.chat import Chat, NoReply, Usage
 from llmi_env.judges.openai_options import PROMPTS, JudgeOptions
-from llmi_env.judges.prompt import NOTHING_TO_JUDGE, Fence, Prompt, Request, load_prompt
+from llmi_env.judges.prompt import NO_MATERIAL, NOTHING_TO_JUDGE, Fence, Material, Prompt, Request, load_prompt
 from llmi_env.judges.reply import Reply, UnreadableReply, json_schema, read_reply
-from llmi_env.judges.sending import data_url
+from llmi_env.judges.sending import DataUrls
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Scored, Unscored
 
@@ -46,7 +46,7 @@ class Graded:
     """How far a document meets one criterion of a rubric.
 
     Attributes:
-        score: 0 (not), 1 (in part) or 2 (fully); the mean where several samples were taken.
+        score: on the scale that was asked for, e.g. 0 (not), 1 (in part) or 2 (fully); the mean where several samples were taken.
         rationale: the judge's reasons.
         judge: judge, model and version of the prompt.
         votes: the single scores.
@@ -55,18 +55,18 @@ class Graded:
     score: float
     rationale: str
     judge: str
-    votes: tuple[float, ...]
+    votes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Question:
-    """What one prompt asks about one document, and its pictures as they are sent: the same for every sample and try."""
+    """What one prompt asks about one document: the same for every sample and try."""
 
     prompt: Prompt
     criteria: Mapping[str, str]
     document: Document
     task: Task
-    urls: dict[str, str] = field(default_factory=dict)
+    material: Material
 
 
 class OpenAIJudge:
@@ -85,6 +85,7 @@ class OpenAIJudge:
         if importlib.util.find_spec("openai") is None:
             raise MissingExtra("an OpenAI-compatible judge", "judges", "openai")
         self._chat = Chat(self.options)
+        self._urls = DataUrls(self.options.max_side, self.options.max_picture_kb * 1000)
         self._form: str | None = None if self.options.structured == "auto" else self.options.structured
 
     @staticmethod
@@ -127,7 +128,7 @@ class OpenAIJudge:
                     found[term] = Scored(NOTHING_TO_JUDGE, why, self._name(prompt.id))
                     del criteria[term]
             if criteria:
-                asked.append(_Question(prompt, criteria, document, task))
+                asked.append(_Question(prompt, criteria, document, task, NO_MATERIAL))
         answers = await asyncio.gather(*map(self._graded, asked))
         for answer in answers:
             for term, given in answer.items():
@@ -152,12 +153,38 @@ class OpenAIJudge:
         Raises:
             ConfigError: no criterion, or a key is needed and not set.
         """
+        parts = [dict(criteria)] if together else [{name: text} for name, text in criteria.items()]
+        rubric = load_prompt("rubric")
+        answers = await asyncio.gather(*(self.grade(document, task, part, rubric) for part in parts or [{}]))
+        return {name: answer[name] for answer in answers for name in answer}
+
+    async def grade(
+        self,
+        document: Document,
+        task: Task,
+        criteria: Mapping[str, str],
+        prompt: Prompt,
+        material: Material = NO_MATERIAL,
+    ) -> dict[str, Graded | Unscored]:
+        """Put one question about a document: all criteria in one request.
+
+        A reply with a number outside of the prompt's scale cannot be read: it is tried again and then no score, never cut to the scale.
+
+        Args:
+            document: what was written, or a part of it.
+            task: what was asked for.
+            criteria: what to score, by short names.
+            prompt: wording, layout and scale.
+            material: what else is shown.
+
+        Raises:
+            ConfigError: no criterion, one whose name a reply needs for itself, or a key is needed and not set.
+        """
         if not criteria:
             raise ConfigError("a rubric needs at least one criterion")
-        prompt = load_prompt("rubric")
-        parts = [dict(criteria)] if together else [{name: text} for name, text in criteria.items()]
-        answers = await asyncio.gather(*(self._graded(_Question(prompt, part, document, task)) for part in parts))
-        return {name: answer[name] for answer in answers for name in answer}
+        if taken := {"rationale", "key"} & criteria.keys():
+            raise ConfigError(f"a criterion cannot be named {min(taken)!r}: the reply has a field of that name")
+        return await self._graded(_Question(prompt, criteria, document, task, material))
 
     async def aclose(self) -> None:
         """Close the connection; may be called twice."""
@@ -221,7 +248,13 @@ class OpenAIJudge:
         fence = Fence.fresh()
         keyed = form != "json_schema"
         request = prompt.render(
-            question.document, question.task, criteria, fence, keyed=keyed, max_pictures=self.options.max_pictures
+            question.document,
+            question.task,
+            criteria,
+            fence,
+            keyed=keyed,
+            max_pictures=self.options.max_pictures,
+            material=question.material,
         )
         wanted: dict[str, Any] | None = None
         if form == "json_schema":
@@ -229,27 +262,25 @@ class OpenAIJudge:
             wanted = {"type": form, "json_schema": {"name": "scores", "strict": True, "schema": schema}}
         elif form == "json_object":
             wanted = {"type": form}
-        text = await self._chat.ask(await self._messages(request, question.urls), wanted, seed)
+        text = await self._chat.ask(await self._messages(request), wanted, seed)
         try:
             return read_reply(text, tuple(criteria), prompt.low, prompt.high, fence.key if keyed else None)
         except UnreadableReply as error:
             # One that had a schema and did not keep to it may not have looked at it: another form may help.
             raise NoReply(f"the reply cannot be read: {error}", again=True, refused=True) from None
 
-    async def _messages(self, request: Request, urls: dict[str, str]) -> list[dict[str, Any]]:
+    async def _messages(self, request: Request) -> list[dict[str, Any]]:
         system = {"role": "system", "content": request.system}
         if all(isinstance(part, str) for part in request.parts):
             # Servers of language models do not all take a list of parts.
             return [system, {"role": "user", "content": request.text}]
-        parts = await asyncio.to_thread(lambda: [self._part(part, urls) for part in request.parts])
+        parts = await asyncio.to_thread(lambda: [self._part(part) for part in request.parts])
         return [system, {"role": "user", "content": parts}]
 
-    def _part(self, part: str | Picture, urls: dict[str, str]) -> dict[str, Any]:
+    def _part(self, part: str | Picture) -> dict[str, Any]:
         if isinstance(part, str):
             return {"type": "text", "text": part}
-        if part.digest not in urls:
-            urls[part.digest] = data_url(part, self.options.max_side, self.options.max_picture_kb * 1000)
-        return {"type": "image_url", "image_url": {"url": urls[part.digest]}}
+        return {"type": "image_url", "image_url": {"url": self._urls.of(part)}}
 
     def _note(self, state: RetryCallState) -> None:
         self.usage.retries += 1

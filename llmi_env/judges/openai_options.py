@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from llmi_env.errors import did_you_mean
 from llmi_env.judges.prompt import load_prompt
+from llmi_env.services.keys import without_secrets
 from llmi_env.services.openai_access import OPENAI_URL, checked_url, find_key
 from llmi_env.services.options import ServiceOptions
 
@@ -102,6 +103,11 @@ class JudgeOptions(ServiceOptions):
     @classmethod
     def _is_url(cls, url: str) -> str:
         return checked_url(url)
+
+    @field_validator("extra_body")
+    @classmethod
+    def _no_secrets(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return dict(without_secrets(fields))
 
     @field_validator("terms")
     @classmethod

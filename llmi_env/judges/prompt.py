@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from string import Template
+from types import MappingProxyType
 from typing import Any, Literal
 
 from llmi_env.document import Document, Figure, Picture, Text
@@ -31,7 +32,15 @@ from llmi_env.yaml_text import parse_yaml
 NOTHING_TO_JUDGE = 5.0
 """Score of a term that is about pictures or calls where there are none: LLM-I's rule, which reward presets may overrule."""
 
+Material = Mapping[str, Sequence[str | Picture]]
+"""What a judge sees besides task and document: texts and pictures in order, under a heading each."""
+
+NO_MATERIAL: Material = MappingProxyType({})
+"""Nothing of the kind."""
+
 _CAPTION = 300
+_LAYOUTS = {"layout", "material"}
+_BEFORE_DOCUMENT = "<<<DOCUMENT"  # where material stands; the layout itself says nothing of it
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class Prompt:
         keyed: bool = False,
         reply: Literal["json", "digit"] = "json",
         max_pictures: int = 16,
+        material: Material = NO_MATERIAL,
     ) -> Request:
         """The messages for one document.
 
@@ -107,7 +117,8 @@ class Prompt:
             fence: secrets of this request.
             keyed: whether the reply is to carry the fence's key.
             reply: its form: an object with all scores, or one digit where there is one criterion.
-            max_pictures: how many pictures of the document, and of the task, are shown at most; they are taken evenly.
+            max_pictures: how many pictures of the document, of the task, and of the material are shown at most; they are taken evenly.
+            material: what stands before the document besides the task, by headings: a reference answer, an image to compare with.
         """
         layout = _layout()
         told = {**({"key": fence.key} if keyed else {}), "rationale": layout["rationale"]}
@@ -120,20 +131,24 @@ class Prompt:
             "nonce": fence.nonce,
             "low": self.low,
             "high": self.high,
+            "between": _between(self.low, self.high),
             "criteria": "\n".join(f"- {name}: {_flat(text)}" for name, text in criteria.items()),
             "question": clean(task.question),
             "wish": Template(wish).substitute(count=count),
             "reply": Template(layout["replies"][reply]).substitute(scale),
         }
-        places = {
+        places: dict[str, list[str | Picture]] = {
             "$given": list(_given(task, fence, self.layout == "pictures", max_pictures)),
             "$document": [clean(as_written(document))]
             if self.layout == "source"
             else list(_laid_out(document, fence, max_pictures)),
         }
-        parts: list[str | Picture] = []
-        for piece in re.split(r"(\$given|\$document)", layout["user"]):
-            parts += places.get(piece) or [Template(piece).substitute(values) if piece not in places else ""]
+        before, mark, after = layout["user"].partition(_BEFORE_DOCUMENT)
+        parts = [
+            *_filled(before, values, places),
+            *_material(material, fence, self.layout == "pictures", max_pictures),
+            *_filled(mark + after, values, places),
+        ]
         return Request(Template(self.system).substitute(values), tuple(_joined(parts)))
 
 
@@ -157,13 +172,13 @@ class Request:
 
 @cache
 def load_prompt(name: str) -> Prompt:
-    """A prompt by name: `text`, `multimodal` or `rubric`.
+    """A prompt by name: `text`, `multimodal`, `rubric`, or one of a benchmark's.
 
     Raises:
         ConfigError: there is none of that name.
     """
     folder = resources.files("llmi_env.judges") / "prompts"
-    names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")} - {"layout"}
+    names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")} - _LAYOUTS
     if name not in names:
         raise ConfigError(f"no prompt of judges {name!r}{did_you_mean(name, names)}")
     data = parse_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"prompt {name!r}")
@@ -172,10 +187,15 @@ def load_prompt(name: str) -> Prompt:
     return Prompt(low=low, high=high, digest=hashlib.sha256(body.encode()).hexdigest()[:16], **data)
 
 
+def material_digest() -> str:
+    """Of how material is laid out: part of what a judge was asked where there is any."""
+    return hashlib.sha256(json.dumps(_layout("material"), sort_keys=True).encode()).hexdigest()[:16]
+
+
 @cache
-def _layout() -> dict[str, Any]:
-    file = resources.files("llmi_env.judges") / "prompts" / "layout.yaml"
-    return parse_yaml(file.read_text(encoding="utf-8"), "layout of prompts")
+def _layout(name: Literal["layout", "material"] = "layout") -> dict[str, Any]:
+    file = resources.files("llmi_env.judges") / "prompts" / f"{name}.yaml"
+    return parse_yaml(file.read_text(encoding="utf-8"), f"{name} of prompts")
 
 
 def clean(text: str) -> str:
@@ -189,6 +209,40 @@ def as_written(document: Document) -> str:
         block.text if isinstance(block, Text) else f"<imgen>{block.raw}" + ("</imgen>" if block.closed else "")
         for block in document
     )
+
+
+def _between(low: int, high: int) -> str:
+    """The scores for what is met in part; on a scale of two that is as good as not."""
+    return str(max(low, high - 1)) if high - low <= 2 else f"{low + 1} to {high - 1}"
+
+
+def _filled(
+    text: str, values: Mapping[str, Any], places: Mapping[str, Sequence[str | Picture]]
+) -> Iterator[str | Picture]:
+    for piece in re.split(r"(\$given|\$document)", text):
+        if piece in places:
+            yield from places[piece]
+        else:
+            yield Template(piece).substitute(values)
+
+
+def _material(material: Material, fence: Fence, seeing: bool, most: int) -> Iterator[str | Picture]:
+    pictures = sum(isinstance(part, Picture) for parts in material.values() for part in parts)
+    shown, at = set(evenly(pictures, most)) if seeing else set(), 0
+    for heading, parts in material.items():
+        values = {"nonce": fence.nonce, "heading": _caption(heading)}
+        yield f"{Template(_layout('material')['begin']).substitute(values)}\n"
+        for part in parts:
+            if isinstance(part, str):
+                yield f"{clean(part)}\n"
+                continue
+            if at in shown:
+                yield part
+                yield "\n"
+            else:
+                yield f"{Template(_layout('material')['unseen']).substitute(values)}\n"
+            at += 1
+        yield f"{Template(_layout('material')['end']).substitute(values)}\n\n"
 
 
 def _flat(text: str) -> str:

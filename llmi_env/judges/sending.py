@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import Any
 
 from PIL import Image
 
@@ -12,6 +16,43 @@ from llmi_env.document import Picture
 _MANY_COLOURS = 4096
 _QUALITIES = (90, 75, 55)
 _SMALLEST = 64
+
+
+class DataUrls:
+    """Pictures as `data:` URLs, each encoded once for all the questions about it. Used from many threads.
+
+    Args:
+        max_side: longest side in pixels.
+        max_bytes: bytes of a file at most, before base64.
+        most: pictures that are held; beyond it those used longest ago go.
+    """
+
+    def __init__(self, max_side: int, max_bytes: int, most: int = 64) -> None:
+        self._options = (max_side, max_bytes, most)
+        self._lock = threading.Lock()
+        self._held: OrderedDict[str, Future[str]] = OrderedDict()
+
+    def of(self, picture: Picture) -> str:
+        """The URL of a picture; waits where another thread is encoding it."""
+        max_side, max_bytes, most = self._options
+        digest = picture.digest
+        with self._lock:
+            found = self._held.get(digest)
+            url = found or self._held.setdefault(digest, Future())
+            self._held.move_to_end(digest)
+            while len(self._held) > most:
+                self._held.popitem(last=False)
+        if found is None:
+            try:
+                url.set_result(data_url(picture, max_side, max_bytes))
+            except BaseException as error:
+                url.set_exception(error)
+                with self._lock:
+                    self._held.pop(digest, None)
+        return url.result()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DataUrls, self._options
 
 
 def data_url(picture: Picture, max_side: int, max_bytes: int) -> str:

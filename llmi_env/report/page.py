@@ -9,9 +9,10 @@ from typing import Any
 
 from llmi_env.comparison import Evaluation, compare
 from llmi_env.document import Document
-from llmi_env.errors import ConfigError, require
+from llmi_env.errors import ConfigError
 from llmi_env.report.charts import line_chart
 from llmi_env.report.document_html import document_html
+from llmi_env.report.rendering import render, safe, write_page
 from llmi_env.rewards.statistics import Difference
 from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout
@@ -44,10 +45,10 @@ def write_document_page(out: Path, question: str, document: Document, facts: str
     Raises:
         ConfigError: if it cannot be written there.
     """
-    page = _render(
-        "document.html.j2", title=question[:80], question=question, body=_safe(document_html(document)), facts=facts
+    page = render(
+        "document.html.j2", title=question[:80], question=question, body=safe(document_html(document)), facts=facts
     )
-    return _write(out, page)
+    return write_page(out, page)
 
 
 def write_report(run: Path) -> Path:
@@ -64,7 +65,7 @@ def write_report(run: Path) -> Path:
     heldout = _episodes(run, "before"), _episodes(run, "after")
     before, after = _paired(*heldout)
     steps = [row for row in metrics if row["phase"] == "train"]
-    page = _render(
+    page = render(
         "report.html.j2",
         title=f"Run {run.resolve().name}",
         subtitle=f"{len(steps)} training steps; {len(before)} held-out documents before and after.{_judges((*before, *after))}",
@@ -72,11 +73,11 @@ def write_report(run: Path) -> Path:
         terms=_terms(before, after),
         tools=_tools(before, after),
         took=_took((*heldout[0], *heldout[1])),
-        charts=[_safe(chart) for chart in _charts(steps)],
+        charts=[safe(chart) for chart in _charts(steps)],
         pairs=[_pair(*pair) for pair in list(zip(before, after, strict=True))[:_SHOWN]],
         config=config_file.read_text(encoding="utf-8") if config_file.is_file() else "",
     )
-    return _write(run / "report.html", page)
+    return write_page(run / "report.html", page)
 
 
 # ------------------------------------------------------------------------------------------------------------ content
@@ -221,7 +222,7 @@ def _side(name: str, rollout: Rollout) -> dict[str, Any]:
     return {
         "name": name,
         "facts": f"{reward}, {rollout.ledger.n_policy} tokens, {rollout.stop.value}",
-        "body": _safe(document_html(rollout.document)),
+        "body": safe(document_html(rollout.document)),
         "terms": terms,
     }
 
@@ -233,29 +234,3 @@ def _mean(values: Sequence[float | None]) -> float:
 
 def _number(value: float | None) -> str:
     return "none" if value is None or value != value else f"{value:.3f}"
-
-
-# ------------------------------------------------------------------------------------------------------------ rendering
-
-
-def _safe(markup: str) -> Any:
-    """Marks HTML of our own making, already escaped or sanitised, so that the template does not escape it again."""
-    return require("markupsafe", "the report", "train").Markup(markup)
-
-
-def _render(template: str, **values: Any) -> str:
-    jinja2 = require("jinja2", "the report", "train")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("llmi_env.report"), autoescape=True, undefined=jinja2.ChainableUndefined
-    )
-    return str(environment.get_template(template).render(**values))
-
-
-def _write(path: Path, page: str) -> Path:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: the page cannot be written there: {error.strerror}") from error
-    return path

@@ -1,8 +1,8 @@
 """Keys of services: where they are read from, and that nothing shows them.
 
 A configuration names an environment variable or a file, never the key. The key is read for each request and held no longer. Its text is hidden
-in everything that an answer or a library could repeat: errors, data, and what httpx and httpcore log (SerpAPI takes its key in the address,
-which httpx logs at INFO).
+in everything that an answer or a library could repeat: errors, data, and what httpx, httpcore and openai log (SerpAPI takes its key in the
+address, which httpx logs at INFO; openai logs a server's headers at DEBUG).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus
 
 from llmi_env.errors import ConfigError
 
-__all__ = ["HIDDEN", "Key", "KeySource", "hidden_in_logs", "looks_secret"]
+__all__ = ["HIDDEN", "Key", "KeySource", "hidden_in_logs", "looks_secret", "without_secrets"]
 
 HIDDEN = "[key]"
 """What stands in the place of a key."""
@@ -35,7 +35,10 @@ _SECRETS = frozenset(
         "password", "pat", "secret", "secrets", "session", "sig", "signature", "token", "tokens",
     )
 )  # fmt: skip
-_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
+_LOGGERS = (
+    "httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks",
+    "openai", "openai._base_client", "openai._legacy_response", "openai._response",
+)  # fmt: skip
 
 
 class Key:
@@ -154,6 +157,26 @@ def looks_secret(name: str) -> bool:
     return any(word.lower() in _SECRETS for word in _WORDS.findall(name)) or "apikey" in name.lower()
 
 
+def without_secrets(value: Any) -> Any:
+    """Data of a configuration, unchanged, where nothing in it looks like a key: a text in a field that is named as one.
+
+    >>> without_secrets({"max_tokens": 5, "style": ["a"]})
+    {'max_tokens': 5, 'style': ['a']}
+
+    Raises:
+        ValueError: names the field, never what stands in it.
+    """
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for item in inner:
+        without_secrets(item)
+    for name, item in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(item, str) and item and looks_secret(str(name)):
+            raise ValueError(
+                f"{name!r} looks like a key, which would be written into reports: name the variable that holds it as api_key_env"
+            )
+    return value
+
+
 _in_use: ContextVar[Key | None] = ContextVar("key in use", default=None)
 
 
@@ -172,7 +195,7 @@ _hiding = _Hiding()
 
 @contextmanager
 def hidden_in_logs(key: Key) -> Iterator[None]:
-    """For the length of the block, httpx and httpcore log without the key, whatever their level; other requests' records are untouched."""
+    """For the length of the block, httpx, httpcore and openai log without the key, whatever their level; other requests' records are untouched."""
     if not key:
         yield
         return

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import AssetError, BadParams, ConfigError, NothingFound
 from llmi_env.tools import corpus, corpus_kept
 from llmi_env.tools.base import SEARCH, ToolContext, ToolSpec
+from llmi_env.tools.corpus.entries import Entry
 from llmi_env.tools.corpus_index import CorpusIndex, Hit, query_words
 
 __all__ = ["SearchTool"]
@@ -24,6 +25,7 @@ __all__ = ["SearchTool"]
 logger = logging.getLogger(__name__)
 
 BACKEND = "corpus"
+_LOOKED_AT = 5
 MAX_QUERY = 500
 """Characters of a query that are read; the embedding model reads about as much."""
 
@@ -62,7 +64,7 @@ class SearchTool:
         return SEARCH
 
     async def __call__(self, params: Mapping[str, Any], context: ToolContext) -> Picture:
-        """The best picture for `params["query"]`.
+        """The best picture for `params["query"]` that is none of `context.pictures`.
 
         Raises:
             BadParams: the query is empty or says nothing but "a picture".
@@ -72,7 +74,7 @@ class SearchTool:
         query = str(params["query"]).strip()[:MAX_QUERY]
         if not query_words(query):
             raise BadParams(f"the query {query!r} names nothing to look for" if query else "the query is empty")
-        return await asyncio.to_thread(self._find, query)
+        return await asyncio.to_thread(self._find, query, context.pictures)
 
     async def warm(self) -> None:
         """Make the index and load the embedding model."""
@@ -82,33 +84,24 @@ class SearchTool:
         """Let the index go; a later call makes it again."""
         self._index = None
 
-    def hits(self, query: str, limit: int = 5) -> list[Hit]:
+    def hits(self, query: str, limit: int = _LOOKED_AT) -> list[Hit]:
         """The best matches with their scores, best first: for looking at what search finds. Blocks while the index is made."""
         return self._ready().search(query, limit)
 
-    def _find(self, query: str) -> Picture:
-        hits = self.hits(query)
+    def _find(self, query: str, earlier: Sequence[Picture]) -> Picture:
+        known = {picture.provenance for picture in earlier}
+        hits = [hit for hit in self.hits(query, _LOOKED_AT + len(known)) if _provenance(hit.entry) not in known]
         for place, hit in enumerate(hits, start=1):
             try:
-                return self._picture(hit)
+                return Picture(hit.corpus.open(hit.entry), _provenance(hit.entry))
             except AssetError as error:
                 # of the user's own, one may have been taken out since the index was made
                 if not hit.corpus.grows or place == len(hits):
                     raise
                 logger.warning("%s", error)
+        if known:
+            raise NothingFound(f"no other picture found for {query!r}")
         raise NothingFound(f"no picture found for {query!r}; name the main subject in two or three words")
-
-    def _picture(self, hit: Hit) -> Picture:
-        found = hit.entry
-        provenance = Provenance(
-            backend=BACKEND,
-            title=found.title,
-            caption=found.caption,
-            source=found.source,
-            author=found.author,
-            licence=found.licence,
-        )
-        return Picture(hit.corpus.open(found), provenance)
 
     def _ready(self) -> CorpusIndex:
         with self._lock:
@@ -122,3 +115,14 @@ class SearchTool:
                 self._index = CorpusIndex(corpora, semantic=self._semantic, floor=self._floor, kept=kept)
                 logger.debug("search index of %d pictures", len(self._index))
             return self._index
+
+
+def _provenance(found: Entry) -> Provenance:
+    return Provenance(
+        backend=BACKEND,
+        title=found.title,
+        caption=found.caption,
+        source=found.source,
+        author=found.author,
+        licence=found.licence,
+    )

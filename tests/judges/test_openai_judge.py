@@ -334,7 +334,7 @@ def test_a_rubric(together: bool) -> None:
                 await judge.aclose()
 
     found, server = asyncio.run(check())
-    assert found == {name: Graded(score, "as told", "openai:m@rubric/2", ()) for name, score in (("r1", 2), ("r2", 0))}
+    assert found == {name: Graded(score, "as told", "openai:m@rubric/3", ()) for name, score in (("r1", 2), ("r2", 0))}
     assert len(server.requests) == (1 if together else 2)
     assert "It says when owls hunt." in server.requests[0]["messages"][0]["content"]
 
@@ -357,6 +357,35 @@ def test_a_key_is_sent_where_it_belongs_and_told_nowhere(
     assert b"sk-" not in pickle.dumps(judge)
     _, _, server = judged(saying(GOOD))
     assert "sk-" not in json.dumps(server.headers)  # the key for OpenAI is nobody else's
+
+
+def test_a_key_that_comes_back_in_a_header_is_not_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-secret")
+    caplog.set_level(1)
+    for name in ("openai", "httpx", "httpcore", "asyncio"):
+        caplog.set_level(1, logger=name)
+    echo = {"x-request-id": "sk-secret", "x-echo": "Bearer sk-secret"}
+    judged(failing(503, headers=echo), raw(200, completion(GOOD), echo), api_key_env="JUDGE_KEY")
+    assert any(record.name == "openai._base_client" for record in caplog.records)
+    assert "sk-secret" not in caplog.text
+
+
+def test_an_error_without_end_is_bounded() -> None:
+    sent = 0
+
+    async def endless(writer: asyncio.StreamWriter, request: dict[str, Any]) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 400 Bad\r\ncontent-type: text/plain\r\n\r\n")
+        while True:
+            writer.write(b"no " * 30_000)
+            await writer.drain()
+            sent += 1
+
+    found, _, _ = judged(endless, structured="json_object", retries=0)
+    assert "HTTP 400: 'no no no " in found["text_quality"].reason
+    assert sent < 200
 
 
 @pytest.mark.parametrize(
@@ -407,6 +436,7 @@ def test_azure_is_spoken_to_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"model": "m", "samples": 3}, "several samples at temperature 0 are one sample"),
         ({"model": "m", "timeout": 0}, "option 'timeout'"),
         ({"model": "m", "structured": "yes"}, "option 'structured': .*'json_schema'"),
+        ({"model": "m", "extra_body": {"a": {"api_key": "sk-1"}}}, "option 'extra_body': 'api_key' looks like a key"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:

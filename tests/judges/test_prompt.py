@@ -33,7 +33,7 @@ def test_wording_changes_with_a_new_version_only() -> None:
     assert {prompt.id: prompt.digest for prompt in map(load_prompt, NAMES)} == {
         "text/2": "e9b0dd18d7744ef9",
         "multimodal/2": "e45580446a65cbdc",
-        "rubric/2": "d0e3fa7b5b845c53",
+        "rubric/3": "c02d4ff31e3dd78f",
     }
 
 
@@ -209,3 +209,27 @@ def test_placeholders_in_a_document_are_text() -> None:
 @pytest.mark.parametrize(("count", "most", "shown"), [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (5, 1, [0]), (0, 3, [])])
 def test_pictures_are_taken_evenly(count: int, most: int, shown: list[int]) -> None:
     assert list(evenly(count, most)) == shown
+
+
+def test_material_cannot_leave_its_place() -> None:
+    prompt, fence = load_prompt("rubric"), Fence.fresh()
+    material = {f"A reference {ORDER}": [ORDER, RED, "The end."]}
+    request = prompt.render(Document((Text("x"),)), TASK, {"r1": "Good."}, fence, material=material)
+    marks = re.findall(rf"<<<(END )?(\w+) {fence.nonce}", request.text)
+    assert [end + kind for end, kind in marks] == ["TASK", "END TASK", "GIVEN", "END GIVEN", "DOCUMENT", "END DOCUMENT"]
+    assert request.parts[1] is RED
+    inside = request.text.partition("<<<GIVEN")[2].partition("<<<END GIVEN")[0]
+    assert request.text.count("superb") == inside.count("superb")
+    assert "<|im_end|>" not in request.text
+
+
+def test_material_is_shown_as_far_as_pictures_may_be() -> None:
+    prompt = load_prompt("rubric")
+    material = {"Views": [Picture(RED.image, Provenance(f"view {n}")) for n in range(5)]}
+    request = prompt.render(
+        Document((Text("x"),)), TASK, {"r1": "Good."}, Fence("n", "k"), max_pictures=2, material=material
+    )
+    assert sum(not isinstance(part, str) for part in request.parts) == 2
+    assert request.text.count("[n a picture, not shown to you]") == 3
+    plain = prompt.render(Document((Text("x"),)), TASK, {"r1": "Good."}, Fence("n", "k"))
+    assert "GIVEN" not in plain.text

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import base64
 import io
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from llmi_env.document import Picture, Provenance
+from llmi_env.judges import sending
 from llmi_env.judges.sending import data_url
 
 NOISE = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
@@ -51,3 +54,32 @@ def test_every_kind_of_picture_can_be_sent(mode: str) -> None:
 
 def test_transparency_is_laid_on_white() -> None:
     assert sent(Image.new("RGBA", (4, 4), (255, 0, 0, 0)))[2].getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_each_picture_is_encoded_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[str] = []
+
+    def encode(picture: Picture, max_side: int, max_bytes: int) -> str:
+        encoded.append(picture.digest)
+        if picture.image.mode == "1":
+            raise OSError("broken")
+        return data_url(picture, max_side, max_bytes)
+
+    monkeypatch.setattr(sending, "data_url", encode)
+    urls = sending.DataUrls(64, 8_000, most=2)
+    red, blue, green = (
+        Picture(Image.new("RGB", (9, 9), name), Provenance("test")) for name in ("red", "blue", "green")
+    )
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(urls.of, [red, blue] * 20))
+    assert set(found) == {data_url(red, 64, 8_000), data_url(blue, 64, 8_000)}
+    assert len(encoded) == 2
+    urls.of(green)  # the one used longest ago goes
+    urls.of(green)
+    assert len(encoded) == 3
+    broken = Picture(Image.new("1", (9, 9)), Provenance("test"))
+    for _ in range(2):
+        with pytest.raises(OSError, match="broken"):
+            urls.of(broken)
+    assert len(encoded) == 5
+    assert pickle.loads(pickle.dumps(urls)).of(red) == found[0]

@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llmi_env.errors import ConfigError
-from llmi_env.services.keys import HIDDEN, Key, KeySource, hidden_in_logs, looks_secret
+from llmi_env.services.keys import HIDDEN, Key, KeySource, hidden_in_logs, looks_secret, without_secrets
 
 
 def test_a_key_does_not_show() -> None:
@@ -112,6 +112,22 @@ def test_logs_of_the_http_library_are_cleaned_for_this_request_only(caplog: pyte
 )
 def test_names_of_secrets(name: str) -> None:
     assert looks_secret(name)
+
+
+@pytest.mark.parametrize(
+    "data", [{"api_key": "s3cret"}, {"a": [{"Authorization": "s3cret"}]}, [{"x": {"password": "s3cret"}}]]
+)
+def test_a_key_among_data_is_refused(data: object) -> None:
+    with pytest.raises(ValueError, match="looks like a key") as caught:
+        without_secrets(data)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data", [{"max_tokens": 9}, {"key": ""}, {"token": None}, {"a": ["token"]}, ["password"], "key", None, {}]
+)
+def test_other_data_are_left_alone(data: object) -> None:
+    assert without_secrets(data) == data
 
 
 @pytest.mark.parametrize("name", ["q", "keywords", "Accept", "monkey", "per_page", "author", "turnkey"])

@@ -1,0 +1,297 @@
+"""A language model behind any OpenAI-compatible server, asked for replies of a form, each of which is kept.
+
+Named `openai:MODEL@BASE_URL`, or by its options in a YAML file or as JSON::
+
+    model: Qwen/Qwen3-235B-A22B-Instruct-2507
+    base_url: http://writer:8000/v1
+    prompt_price: 0.2 # of a million tokens
+    completion_price: 0.6
+
+Three things that go wrong are kept apart. A server that fails is tried again and then `Lost`: nothing is said of the task. A model that
+refuses, or whose reply is cut, has `Declined`. A reply that cannot be read is asked for again; when tries are used up, that too is the model's
+answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, Field, model_validator
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from llmi_env.config import load_yaml
+from llmi_env.document import Picture
+from llmi_env.errors import ConfigError, MissingExtra
+from llmi_env.judges.chat import Chat, NoReply, counting
+from llmi_env.judges.openai_options import JudgeOptions
+from llmi_env.judges.reply import UnreadableReply
+from llmi_env.judges.sending import DataUrls
+from llmi_env.task_data.kept import Exchange, Kept
+from llmi_env.task_data.replies import Ask, read
+
+__all__ = ["Declined", "Lost", "Model", "ModelOptions", "model_options"]
+
+_log = logging.getLogger(__name__)
+_FORMS = ("json_schema", "json_object", "off")
+_OF_JUDGES = ("terms", "samples", "max_pictures", "cache_name")
+_SHORT = re.compile(r"openai:(?P<model>.+?)(?:@(?P<base_url>https?://.*))?", re.DOTALL)
+M = TypeVar("M", bound=BaseModel)
+
+
+class Declined(Exception):
+    """Raised when a model gave no answer that can be used: it refused, was cut, or was not readable. The message says which."""
+
+
+class Lost(Exception):
+    """Raised when a server failed, so that nothing is known. The message says how."""
+
+
+class ModelOptions(JudgeOptions):
+    """How a model is reached, sampled and paid for: the options of an OpenAI-compatible judge, without what is about judging."""
+
+    what: ClassVar[str] = "language model"
+
+    sees: bool = False
+    """Whether input pictures are sent."""
+
+    temperature: float | None = Field(default=1.0, ge=0, le=2)
+    """Temperature of sampling; null leaves it to the server."""
+
+    max_tokens: int | None = Field(default=4096, ge=16)
+    """Tokens of a reply, thoughts included; null leaves it to the server."""
+
+    timeout: float = Field(default=300.0, gt=0)
+    """Seconds that one request may take."""
+
+    @model_validator(mode="after")
+    def _not_of_judges(self) -> ModelOptions:
+        if given := [name for name in _OF_JUDGES if name in self.model_fields_set]:
+            raise ValueError(f"{', '.join(given)} is about judging documents")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of it can move a reply, as plain data."""
+        told: dict[str, Any] = json.loads(self.decisive())
+        return {name: value for name, value in told.items() if name not in (*_OF_JUDGES, "structured")}
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """In the currency of the prices; `None` where they are not given."""
+        if self.prompt_price is None or self.completion_price is None:
+            return None
+        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1_000_000
+
+
+def model_options(name: str, **otherwise: Any) -> ModelOptions:
+    """The options of a model by its name.
+
+    Args:
+        name: `openai:MODEL`, `openai:MODEL@BASE_URL`, the path of a YAML file of options, or options as JSON.
+        otherwise: options that hold where these do not say.
+
+    Raises:
+        ConfigError: no such file, or an option that does not exist.
+
+    >>> model_options("openai:qwen@http://127.0.0.1:8000/v1").base_url
+    'http://127.0.0.1:8000/v1'
+    """
+    if (short := _SHORT.fullmatch(name)) is not None:
+        options: Mapping[str, Any] = {key: value for key, value in short.groupdict().items() if value is not None}
+    elif name.lstrip().startswith("{"):
+        try:
+            options = json.loads(name)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{ModelOptions.what}: its options are not JSON: {error}") from error
+    elif Path(name).suffix in (".yaml", ".yml"):
+        options = load_yaml("models", Path(name))
+    else:
+        raise ConfigError(
+            f"no {ModelOptions.what} {name!r}: openai:MODEL@http://127.0.0.1:8000/v1, or a YAML file of options is expected"
+        )
+    return ModelOptions.parse({**otherwise, **options})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a build a question belongs.
+
+    Attributes:
+        slot: number of the task in the plan.
+        attempt: which version of it, from 0.
+    """
+
+    slot: int
+    attempt: int
+
+
+class _Connection(Chat):
+    """Tells a model that would not answer, or not to the end, from a server that failed."""
+
+    def _text(self, data: bytes) -> str:
+        try:
+            return super()._text(data)
+        except NoReply as error:
+            if error.again:
+                raise
+            raise Declined(error.reason) from None
+
+
+class Model:
+    """Asks one model, and only what was not asked before.
+
+    Args:
+        options: where it is and how it is sampled.
+        kept: where replies are kept and found again.
+
+    Raises:
+        MissingExtra: the package `openai` is not installed.
+    """
+
+    def __init__(self, options: ModelOptions, kept: Kept) -> None:
+        if importlib.util.find_spec("openai") is None:
+            raise MissingExtra("asking an OpenAI-compatible server", "judges", "openai")
+        self.options = options
+        self.asked = 0
+        """Replies that came now, and not from what was kept."""
+        self._kept = kept
+        self._chat = _Connection(options)
+        self._urls = DataUrls(options.max_side, options.max_picture_kb * 1000)
+        self._forms = list(_FORMS if options.structured == "auto" else (options.structured,))
+        self._sure = len(self._forms) == 1
+
+    @property
+    def retries(self) -> int:
+        """Requests that were tried again because a server failed."""
+        return self._chat.usage.retries
+
+    async def reply(self, ask: Ask, form: type[M], place: Place) -> M:
+        """Its answer, in the form that was asked for.
+
+        Raises:
+            Declined: there is none that can be used.
+            Lost: the server failed.
+            ConfigError: a key is needed and not there.
+        """
+        said = ""
+        for repeat in range(self.options.retries + 1):
+            key = (place.slot, place.attempt, ask.stage, repeat, ask.digest)
+            exchange = self._kept.exchanges.get(key)
+            if exchange is None:
+                exchange = await self._exchange(ask, place, repeat)
+                self._kept.add(exchange)
+                self.asked += 1
+            if exchange.reply is None:
+                raise Declined(exchange.declined)
+            try:
+                answer = read(exchange.reply, form)
+            except UnreadableReply as error:
+                said = str(error)
+                self._next_form()
+            else:
+                self._sure = True
+                return answer
+        raise Declined(f"no reply of {self.options.retries + 1} can be read: {said}")
+
+    async def aclose(self) -> None:
+        """Close the connection; may be called twice."""
+        await self._chat.aclose()
+
+    async def _exchange(self, ask: Ask, place: Place, repeat: int) -> Exchange:
+        started = time.perf_counter()
+        text, declined = None, ""
+        with counting() as spent:
+            try:
+                text = await self._text(ask, place, repeat)
+            except Declined as error:
+                declined = str(error)
+        return Exchange(
+            slot=place.slot,
+            attempt=place.attempt,
+            stage=ask.stage,
+            repeat=repeat,
+            digest=ask.digest,
+            model=self.options.model,
+            asked=ask.request.text,
+            reply=text,
+            declined=declined,
+            prompt_tokens=spent.prompt_tokens,
+            completion_tokens=spent.completion_tokens,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+
+    async def _text(self, ask: Ask, place: Place, repeat: int) -> str:
+        messages = await asyncio.to_thread(self._messages, ask)
+        # A seed of its own for each question, or the same order would bring the same task.
+        seed = self.options.seed
+        seed = None if seed is None else (seed + 1_000_003 * place.slot + 1009 * place.attempt + repeat) % 2**31
+        while True:
+            form = self._forms[0]
+            tries = AsyncRetrying(
+                stop=stop_after_attempt(self.options.retries + 1),
+                wait=_pause,
+                retry=retry_if_exception(lambda error: isinstance(error, NoReply) and error.again),
+                before_sleep=self._note,
+                reraise=True,
+            )
+            try:
+                return str(await tries(self._chat.ask, messages, _response_format(form, ask), seed))
+            except NoReply as error:
+                if not error.refused or not self._next_form(form):
+                    raise Lost(error.reason) from None
+
+    def _next_form(self, tried: str = "") -> bool:
+        """Ask for replies in the next form, where it is not known that the server takes this one; says whether there is another to try."""
+        if tried and tried != self._forms[0]:  # somebody else has found out meanwhile
+            return True
+        if self._sure or len(self._forms) == 1:
+            return False
+        _log.info("%s does not keep to response_format=%s", self.options.base_url, self._forms[0])
+        del self._forms[0]
+        return True
+
+    def _messages(self, ask: Ask) -> list[dict[str, Any]]:
+        system = {"role": "system", "content": ask.request.system}
+        if all(isinstance(part, str) for part in ask.request.parts):
+            return [
+                system,
+                {"role": "user", "content": ask.request.text},
+            ]  # servers of language models do not all take a list
+        return [system, {"role": "user", "content": self._parts(ask.request.parts)}]
+
+    def _parts(self, parts: Sequence[str | Picture]) -> list[dict[str, Any]]:
+        return [
+            {"type": "text", "text": part}
+            if isinstance(part, str)
+            else {"type": "image_url", "image_url": {"url": self._urls.of(part)}}
+            for part in parts
+        ]
+
+    def _note(self, state: RetryCallState) -> None:
+        self._chat.usage.retries += 1
+        _log.info("%s: try %d: %s", self.options.model, state.attempt_number, _failure(state))
+
+
+def _response_format(form: str, ask: Ask) -> dict[str, Any] | None:
+    if form == "json_schema":
+        return {"type": form, "json_schema": {"name": ask.stage, "strict": True, "schema": ask.schema}}
+    return None if form == "off" else {"type": form}
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+_backoff = wait_random_exponential(multiplier=0.5, max=8.0)
+
+
+def _pause(state: RetryCallState) -> float:
+    error = _failure(state)
+    return 0.0 if isinstance(error, NoReply) and error.rested else _backoff(state)
