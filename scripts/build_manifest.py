@@ -20,7 +20,7 @@ FOLDERS = {
     },
     "demos": {
         "what": "demonstrations for the warm start",
-        "source": "written for this project",
+        "source": "written for this project; texts of practice.jsonl by an adapter of SmolLM2-135M-Instruct (Apache-2.0)",
         "author": "the LLMI authors",
         "licence": "Apache-2.0",
     },

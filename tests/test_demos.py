@@ -109,3 +109,17 @@ def test_a_figure_is_part_of_the_flow() -> None:
         episode.end()
         blocks = list(episode.document)
         assert len([block for block in blocks if isinstance(block, Figure)]) <= 2 * len(blocks) / 2
+
+
+def test_those_for_practice_hold_the_reference_calls() -> None:
+    tasks = load_tasks("practice")
+    found = lines(ASSETS / "demos" / "practice.jsonl")
+    assert len(found) > 1500 and len({line["task_id"] for line in found}) == len(found)
+    for line in found:
+        episode = Episode(Task("Anything."))
+        episode.write(line["document"])
+        episode.end()
+        calls = [figure.call for figure in episode.document.figures]
+        wanted = tasks.extras(line["task_id"]).get("reference", ())
+        assert [(call.tool, call.params) for call in calls if call] == [(one["tool"], one["params"]) for one in wanted]
+        assert episode.document.text.strip()
