@@ -6,8 +6,9 @@
 Thirty items in LLMI-Bench's format, ten criteria each, are judged criterion by criterion by a model behind an OpenAI-compatible server: a
 process of its own that takes `--latency` seconds for each answer and gives `--slots` at a time. Documents of several paragraphs and pictures
 come from a folder of finished ones, at once or one after the other as if they were being written. Measured is the wall time from the first
-order to the last answer on the disk, against requests x latency / slots, and against the best possible for documents that come at those
-times. Then a run is killed (SIGKILL) half-way and resumed: the server says how many questions it answered in all.
+order to the last answer kept, against requests x latency / slots, against the best possible for documents that come at those times,
+and against a bare client that sends one and the same request as often, which shows what the machine had to give at that time. Then a run is
+killed (SIGKILL) half-way and resumed: the server says how many questions it answered in all.
 """
 
 from __future__ import annotations
@@ -84,13 +85,19 @@ class Load:
 def serve(slots: int, latency: float, port: int) -> None:
     """The server: `POST /v1/chat/completions` as OpenAI documents it, for requests with a JSON schema; `GET /answered` counts."""
     app, turns, answered = FastAPI(), asyncio.Semaphore(slots), [0]
+    last: dict[str, Any] = {}
 
     @app.get("/answered")
     async def count() -> int:
         return answered[0]
 
+    @app.get("/last")
+    async def last_request() -> dict[str, Any]:
+        return last
+
     @app.post("/v1/chat/completions")
     async def complete(request: dict[str, Any]) -> dict[str, Any]:
+        last.update(request)
         async with turns:
             await asyncio.sleep(latency)
         schema = request["response_format"]["json_schema"]["schema"]["properties"]
@@ -167,11 +174,12 @@ def make_files(folder: Path, load: Load) -> None:
 
 
 def _picture(dice: np.random.Generator, label: str) -> Image.Image:
-    """Something between a photograph and a drawing: smooth colours, a little grain, words."""
-    coarse = Image.fromarray(dice.integers(0, 256, (6, 9, 3), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
-    grain = dice.integers(-6, 7, (SIZE[1], SIZE[0], 1))
-    image = Image.fromarray(np.clip(np.asarray(coarse, dtype=np.int16) + grain, 0, 255).astype(np.uint8))
-    ImageDraw.Draw(image).text((30, 30), label, fill="white", font_size=40)
+    """A drawing: flat shapes on a plain ground, and words."""
+    image = Image.new("RGB", SIZE, tuple(int(value) for value in dice.integers(128, 256, 3)))
+    draw = ImageDraw.Draw(image)
+    for x, y, side, *colour in dice.integers(0, 256, (40, 6)).tolist():
+        draw.ellipse((2 * x, y, 2 * x + side, y + side), fill=tuple(colour), outline="black")
+    draw.text((30, 30), label, fill="black", font_size=40)
     return image
 
 
@@ -185,18 +193,12 @@ class Paced:
     async def write(self, orders: Sequence[Order], done: Done) -> None:
         """Bring all of them."""
         found: list[tuple[Order, Any]] = []
-        if not self._pause:
-            await self._inner.write(orders, lambda *one: (self._note(), done(*one))[1])
-            return
         await self._inner.write(orders, lambda *one: found.append(one))
         for order, written in found:
             await asyncio.sleep(self._pause)
-            assert isinstance(written, Written)
-            self._note()
+            assert isinstance(written, Written), written
+            self.came.append(time.perf_counter())
             done(order, written)
-
-    def _note(self) -> None:
-        self.came.append(time.perf_counter())
 
     async def aclose(self) -> None:
         """Close the source."""
@@ -211,9 +213,10 @@ class Cell:
     """One evaluation.
 
     Attributes:
-        wall_s: from the first order to the last answer on the disk.
+        wall_s: from the first order to the last answer kept.
         best_s: the same with slots that never idle while a question waits.
         cpu_s: CPU time of the evaluating process meanwhile.
+        bare_s: wall time of a bare client that sends as many requests.
         requests: that it made.
         answers: of the folder, at the end.
     """
@@ -221,6 +224,7 @@ class Cell:
     wall_s: float
     best_s: float
     cpu_s: float
+    bare_s: float
     requests: int
     answers: int
 
@@ -259,7 +263,23 @@ async def measure(load: Load, files: Path, out: Path, url: str, resume: bool) ->
             wall, used = time.perf_counter() - start, time.process_time() - cpu
         came = [moment - start for moment in source.came] or [0.0]
         scores = folder.answers()["declared"]
-        return Cell(wall, best(load, came), used, grader.usage.requests - before, sum(map(len, scores.values())))
+        bare_s = 0.0 if resume else await bare(load, url)
+        return Cell(
+            wall, best(load, came), used, bare_s, grader.usage.requests - before, sum(map(len, scores.values()))
+        )
+
+
+async def bare(load: Load, url: str) -> float:
+    """Seconds of a client that does nothing but send the last request again, as often and with as many slots."""
+    limits = httpx.Limits(max_connections=load.slots, max_keepalive_connections=load.slots)
+    async with httpx.AsyncClient(limits=limits, timeout=600) as client:
+        body = (await client.get(f"{url}/last")).content
+        headers = {"content-type": "application/json"}
+        start = time.perf_counter()
+        posts = (client.post(f"{url}/v1/chat/completions", content=body, headers=headers) for _ in range(load.requests))
+        for answer in await asyncio.gather(*posts):
+            answer.raise_for_status()
+        return time.perf_counter() - start
 
 
 def begun(load: Load, files: Path, out: Path, url: str, resume: bool = False) -> subprocess.Popen[str]:
@@ -278,7 +298,7 @@ def ended(process: subprocess.Popen[str]) -> Cell:
 
 
 def killed_and_resumed(load: Load, files: Path, out: Path) -> tuple[int, Cell, int]:
-    """Kill a run half-way and go on: answers on the disk at the kill, the second run, and what the server answered in all."""
+    """Kill a run half-way and go on: answers kept at the kill, the second run, and what the server answered in all."""
     with Judge(load) as judge:
         process = begun(load, files, out, judge.url)
         while judge.answered < CRITERIA + load.requests // 2:
@@ -310,25 +330,28 @@ def report(cells: dict[Load, Cell], load: Load, kill: tuple[int, Cell, int]) -> 
         f"{load.items} items x {CRITERIA} criteria = {load.requests} requests, {PICTURES} pictures of {SIZE[0]} x {SIZE[1]} in each; "
         f"a judge of {load.latency:g} s and {load.slots} slots needs {load.bound:.2f} s for all of them.",
         "",
-        "| documents come | wall time, s | times the bound | times the best possible | CPU time, s | answers |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| documents come | wall time, s | times the bound | times the best possible | bare client, s | CPU time, s | answers |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for one, cell in cells.items():
         when = f"one each {one.pause:g} s" if one.pause else "at once"
         lines.append(
-            f"| {when} | {cell.wall_s:.2f} | {cell.wall_s / one.bound:.3f} | {cell.wall_s / cell.best_s:.3f} | {cell.cpu_s:.1f} | "
+            f"| {when} | {cell.wall_s:.2f} | {cell.wall_s / one.bound:.3f} | {cell.wall_s / cell.best_s:.3f} | {cell.bare_s:.2f} | "
+            f"{cell.cpu_s:.1f} | "
             f"{cell.answers} of {one.requests} |"
         )
     lines += [
         "",
         "The best possible asks each question as soon as its document is there and lets no slot idle while one waits. "
-        "Wall time ends when the last answer is on the disk.",
+        "Wall time ends when the last answer is kept. The bare client sends one request again and again with the same slots, right "
+        "after: how far it is from the bound is the machine's part.",
         "",
         "## Killed half-way",
         "",
-        f"SIGKILL when {load.requests // 2} questions were answered, then the same again with resume. On the disk at the kill: {kept} answers. "
+        f"SIGKILL when {load.requests // 2} questions were answered, then the same again with resume. Kept at the kill: {kept} answers. "
         f"Asked by the second run: {second.requests}, after which {second.answers} of {load.requests} are there. Answered by the server in "
-        f"all: {answered}, that is {answered - load.requests} more than a run without a kill: what was in flight, of {load.slots} slots.",
+        f"all: {answered}, that is {answered - load.requests} more than a run without a kill: what was in flight, of "
+        f"{load.slots} slots.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -337,10 +360,11 @@ def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few items and a quick judge; nothing is written")
-    parser.add_argument("--items", type=int, default=30, help="items (default: 30)")
-    parser.add_argument("--slots", type=int, default=16, help="answers at the same time (default: 16)")
-    parser.add_argument("--latency", type=float, default=1.0, help="declared seconds of an answer (default: 1)")
-    parser.add_argument("--pause", type=float, default=0.3, help="seconds between two documents (default: 0.3)")
+    for name, value, text in (
+        ("items", 30, "items"), ("slots", 16, "answers at the same time"), ("latency", 1.0, "declared seconds of an answer"),
+        ("pause", 0.3, "seconds between two documents"),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{text} (default: {value})")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

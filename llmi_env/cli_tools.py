@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.table import Table
 
 from llmi_env.calls import BUILTIN, Call, ToolSpec
 from llmi_env.errors import ConfigError, LLMIError
+
+if TYPE_CHECKING:
+    from llmi_env.document import Picture
 
 tools_app = typer.Typer(no_args_is_help=True, help="List the visual tools and try one by hand.")
 console = Console(soft_wrap=True)
@@ -47,16 +50,10 @@ def tools_list() -> None:
 
 def _try(tool: str, params: dict[str, Any], out: Path, image: Path | None = None, **config: Any) -> None:
     """One call by hand, its picture kept as a file."""
-    from PIL import Image
-
-    from llmi_env.document import Failure, Picture, Provenance
+    from llmi_env.document import Failure
     from llmi_env.tools import run
 
-    pictures: tuple[Picture, ...] = ()
-    if image is not None:
-        with Image.open(image) as opened:
-            pictures = (Picture(opened.convert("RGB"), Provenance(image.name)),)
-    outcome = run(tool, params, pictures, **config)
+    outcome = run(tool, params, () if image is None else (_opened(image),), **config)
     if isinstance(outcome, Failure):
         raise LLMIError(f"{tool}: {outcome.kind} ({outcome.fault}'s fault): {outcome.message}")
     try:
@@ -67,6 +64,20 @@ def _try(tool: str, params: dict[str, Any], out: Path, image: Path | None = None
     about = ", ".join(part for part in (origin.title, origin.author, origin.licence) if part)
     size = f"{outcome.image.width}x{outcome.image.height}"
     console.print(f"{size} by {origin.backend}{f' ({about})' if about else ''}: {out}")
+
+
+def _opened(path: Path) -> "Picture":
+    """The picture in a file, which may be anybody's: it is let in as one from the web is."""
+    from llmi_env.document import Picture, Provenance
+    from llmi_env.tools.corpus.pictures import bounded
+    from llmi_env.tools.web.decoding import FORMATS, decode_picture
+
+    try:
+        return Picture(decode_picture(bounded(path)), Provenance(path.name))
+    except OSError as error:
+        raise ConfigError(f"--image {path}: it cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"--image {path}: {error}; {', '.join(FORMATS)} are read") from error
 
 
 def _tool_command(spec: ToolSpec) -> Callable[..., None]:

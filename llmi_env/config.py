@@ -78,7 +78,7 @@ class LimitsConfig(BaseModel):
 class EnvConfig(BaseModel):
     """All options of `LLMI-v0` that are data; objects (a World, a tokenizer, tasks in memory) are given to `gym.make` itself."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     tasks: str = "train"
     """Where tasks come from: `train`, `validation`, `heldout`, a `.jsonl` or `.parquet` file, or a Hugging Face data set."""

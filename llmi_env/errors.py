@@ -145,6 +145,8 @@ class ToolError(LLMIError):
 
     kind: FailureKind = "unavailable"
     limit: LimitName | None = None
+    lasting: bool = True
+    """Whether the same call would end so again, as far as the tool knows. Where not, no cache keeps it, even if it is the policy's fault."""
 
 
 class BadParams(ToolError, ValueError):

@@ -10,6 +10,10 @@ T = TypeVar("T")
 _PATIENCE = 3.0
 
 
+class NotInReach(OSError):
+    """Raised for what is neither a folder nor in the hub's cache, while the hub cannot be reached."""
+
+
 def from_hub(load: Callable[[bool], T], name: str) -> T:
     """What `name` stands for, a folder or a name of the Hugging Face hub.
 
@@ -18,7 +22,8 @@ def from_hub(load: Callable[[bool], T], name: str) -> T:
         name: folder or hub name.
 
     Raises:
-        OSError: it is in neither place; or the cache does not hold it and the hub cannot be reached.
+        NotInReach: the cache does not hold it and the hub cannot be reached.
+        OSError: it is in neither place (see `is_not_there`), or cannot be read.
     """
     if Path(name).expanduser().is_dir():
         return load(True)
@@ -26,10 +31,24 @@ def from_hub(load: Callable[[bool], T], name: str) -> T:
         return load(True)
     except (OSError, ValueError) as error:
         if not _reachable():
-            raise OSError(
+            raise NotInReach(
                 f"{name!r} is neither a folder nor in the hub's cache, and the hub cannot be reached to fetch it"
             ) from error
     return load(False)
+
+
+def is_not_there(error: BaseException) -> bool:
+    """Whether an error of loading came because the hub has no such thing, or none for whoever asks: it will be the same next time."""
+    from huggingface_hub import errors
+
+    missing = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)
+    found: BaseException | None = error
+    while found is not None:
+        here = isinstance(found, errors.LocalEntryNotFoundError)
+        if isinstance(found, missing) or (isinstance(found, errors.EntryNotFoundError) and not here):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _reachable() -> bool:

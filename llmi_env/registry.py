@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from llmi_env.errors import ConfigError, did_you_mean
+from llmi_env.errors import ConfigError, LLMIError, did_you_mean
 from llmi_env.loading import LOADING
 
 
@@ -56,22 +56,30 @@ class Registry:
         """Import what `name` stands for.
 
         Raises:
-            ConfigError: nothing of that name, or its module lacks it.
+            ConfigError: nothing of that name, or its module lacks it or cannot be imported.
+            MissingExtra: it needs an optional dependency of this package.
         """
         self.check(name)
         if name in self.plugins:
-            found = self.plugins[name].load()
+            module_name, attribute = self.plugins[name].module, self.plugins[name].attr
         else:
             module_name, _, attribute = self.builtin.get(name, name).partition(":")
-            try:
-                with LOADING:
-                    found = getattr(importlib.import_module(module_name), attribute)
-            except AttributeError as error:
-                raise ConfigError(f"{self.what} {name!r}: module {module_name!r} has no {attribute!r}") from error
-            except ModuleNotFoundError as error:
-                if error.name != module_name:
-                    raise
+        try:
+            with LOADING:
+                found: Any = importlib.import_module(module_name)
+        except LLMIError:
+            raise
+        except Exception as error:  # whatever a module of somebody else's raises while it is imported
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            if missing and f"{module_name}.".startswith(f"{missing}."):
                 raise ConfigError(f"{self.what} {name!r}: no module {module_name!r} can be imported") from error
+            why = f"cannot be imported: {type(error).__name__}: {error}"
+            why = f"needs {missing!r}, which is not installed" if missing else why
+            raise ConfigError(f"{self.what} {name!r}: its module {module_name!r} {why}") from error
+        for part in attribute.split("."):
+            if not hasattr(found, part):
+                raise ConfigError(f"{self.what} {name!r}: module {module_name!r} has no {attribute!r}")
+            found = getattr(found, part)
         if not callable(found):
             raise ConfigError(f"{self.what} {name!r} is a {type(found).__name__}; a class or function is needed")
         return found  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ never send a request, send it drop by drop, or do not fetch the answer.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
@@ -51,6 +52,7 @@ class WorldServer(uvicorn.Server):
         grace: seconds that work in flight may take to finish once the end is asked for.
         client_seconds: how long a connection may stand open with nothing being carried out for it.
         say: is told of the end.
+        begun: is told the port that is listened on, once it is.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class WorldServer(uvicorn.Server):
         grace: float = 30.0,
         client_seconds: float = 30.0,
         say: Callable[[str], None] = lambda _: None,
+        begun: Callable[[int], None] = lambda _: None,
         **config: Any,
     ) -> None:
         super().__init__(
@@ -77,7 +80,7 @@ class WorldServer(uvicorn.Server):
         self._admission: Admission = app.state.admission
         self._readiness: Readiness = app.state.readiness
         self._said_ready: str | None = None
-        self._grace, self._client_seconds, self._say = grace, client_seconds, say
+        self._grace, self._client_seconds, self._say, self._begun = grace, client_seconds, say, begun
         self._asked = self._signalled = False
         self._until: float | None = None
         self._idle: dict[Any, tuple[object, float]] = {}
@@ -92,6 +95,11 @@ class WorldServer(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         self._asked = self._signalled = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self._begun(next((at.getsockname()[1] for server in self.servers for at in server.sockets), 0))
 
     async def on_tick(self, counter: int) -> bool:
         """Whether the time has come to close everything."""
@@ -160,7 +168,7 @@ def serve(
         config: a preset of `envs_configs`, or the path of a YAML file; what it says under `services` is served.
         overrides: `"services.judges=[embedded]"` and the like.
         host: address to listen on.
-        port: of TCP.
+        port: of TCP; 0 takes one that is free.
         say: is told what is served, and where.
         limits: how much is taken on at a time; without limits by default.
         tokens: file with the tokens that are accepted, besides those of the environment.
@@ -169,35 +177,56 @@ def serve(
         grace: seconds that work in flight may take to finish at the end.
 
     Raises:
-        ConfigError: a configuration or tokens that cannot be read, or a port that cannot be listened on.
+        ConfigError: a configuration or tokens that cannot be read, or an address that cannot be listened on.
     """
     services = load_config(config, overrides).services
     keys, limits = Keys.read(os.environ, tokens), limits or Limits()
     judges = [use for use, _ in services.judge_uses()]
     say(f"tools: {', '.join(services.tools) or 'none'}; judges: {', '.join(judges) or 'none'}")
+    name = f"[{host}]" if ":" in host else host
     whom = (
         f", for clients with {'its token' if len(keys) == 1 else f'one of its {len(keys)} tokens'} in {TOKEN}"
         if keys
         else ""
     )
-    say(f"serving on http://{host}:{port}{whom}; Ctrl-C ends it")
-    if not keys and not _loopback(host):
-        say(
-            f"warning: whoever reaches {host}:{port} can run code in the sandbox of this World; set {TOKEN} here and on the clients"
-        )
+
+    def begun(port: int) -> None:
+        say(f"serving on http://{name}:{port}{whom}; Ctrl-C ends it")
+        if not keys and not _loopback(host):
+            say(
+                f"warning: whoever reaches {name}:{port} can run code in the sandbox of this World; set {TOKEN} here and on the clients"
+            )
+
     allow_many_clients()
     server = WorldServer(
         create_app(services, keys=keys, limits=limits, warm=warm, open_metrics=open_metrics),
         grace=grace,
         client_seconds=limits.client_seconds or 30.0,
         say=say,
+        begun=begun,
         host=host,
         port=port,
     )
     try:
         server.run()
-    except SystemExit as error:  # uvicorn's way to say that it could not start
-        raise ConfigError(f"nothing can be served on {host}:{port}: is the port taken?") from error
+    except (SystemExit, OverflowError) as error:  # the first is uvicorn's way to say that it could not start
+        raise ConfigError(f"nothing can be served on {name}:{port}: {_why_not(error, host)}") from error
+
+
+def _why_not(error: BaseException, host: str) -> str:
+    """Why an address cannot be listened on, and what to do."""
+    if isinstance(error, OverflowError):
+        return "a port is a number up to 65535"
+    cause = error.__context__
+    if isinstance(cause, socket.gaierror):
+        return f"there is no host {host!r}; take an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all that it has"
+    known = {
+        errno.EADDRINUSE: "the port is taken; take another one by --port",
+        errno.EADDRNOTAVAIL: "that is no address of this machine; 0.0.0.0 stands for all that it has",
+        errno.EACCES: "this user may not listen there; ports from 1024 on are for everyone",
+    }
+    told = str(cause) if isinstance(cause, OSError) else "its application could not start"
+    return known.get(getattr(cause, "errno", None) or 0, told)
 
 
 def _end_within(seconds: float) -> None:

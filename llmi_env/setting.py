@@ -92,7 +92,7 @@ class Setting:
             if not isinstance(term, RewardTerm):
                 raise ConfigError(f"reward_terms are `RewardTerm`s, not {type(term).__name__}")
         where = world if isinstance(world, World) and not isinstance(world, str) else resolved.world
-        source = WorldSource(where, resolved.services, objects, judges)
+        source = WorldSource(where, resolved.services, objects, judges, specs)
         source.check_extras()
         # Specs alone say what a World elsewhere has, and take the place of what the configuration says.
         at_hand = {**specs, **{name: tool.spec for name, tool in objects.items()}} if specs else source.tools

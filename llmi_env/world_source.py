@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from llmi_env.calls import BUILTIN, ToolSpec
@@ -21,6 +21,7 @@ from llmi_env.world import Place, connect
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.portal import portal
 from llmi_env.world.protocol import World
+from llmi_env.world.variables import environment_of
 
 
 def tool_specs(services: WorldConfig) -> dict[str, ToolSpec]:
@@ -108,6 +109,10 @@ class WorldSource:
         services: what a World that is opened here is made of; its limits hold for the objects too.
         tools: tools of the caller's, in place of those of that name.
         judges: judges of the caller's, in place of all others.
+        specs: names of the tools that a World elsewhere must have, in place of those that `services` names.
+
+    Raises:
+        ConfigError: `services` has limits of a tool that there is not.
     """
 
     def __init__(
@@ -116,16 +121,21 @@ class WorldSource:
         services: WorldConfig,
         tools: Mapping[str, Tool] | None = None,
         judges: Sequence[Judge] = (),
+        specs: Collection[str] = (),
     ) -> None:
         self._where, self._tools, self._judges = where, dict(tools or {}), tuple(judges)
         self._place = Place.parse(where) if isinstance(where, str) else None
-        if self._place is not None and self._place.is_here:
-            # What the objects take the place of need not be made at all.
-            left = {name: options for name, options in services.tools.items() if name not in self._tools}
-            services = services.model_copy(update={"tools": left, "judges": [] if judges else services.judges})
+        services.check_limits((*self._tools, *specs))
+        self._limits = services
+        if self._place is not None:
+            # What the objects take the place of need not be made, or be there, at all.
+            services = services.without(self._tools) if self._tools else services
+            services = services.model_copy(update={"judges": []}) if judges else services
+            if specs and self._place.is_elsewhere:
+                services = services.model_copy(update={"tools": {n: {} for n in specs if n not in self._tools}})
         self.services = services
         """What a World opened here is made of: only what no object stands in for."""
-        self._key = f"{where}:{services.digest()}" if isinstance(where, str) else ""
+        self._key = _key(self._place, services)
         self._forget()
 
     def _forget(self) -> None:
@@ -164,7 +174,7 @@ class WorldSource:
             from llmi_env.world.recorded import laid_over
 
             self._base = base
-            self._overlay = laid_over(base, lambda world: OverlayWorld(world, self._tools, self._judges, self.services))
+            self._overlay = laid_over(base, lambda world: OverlayWorld(world, self._tools, self._judges, self._limits))
         return self._overlay
 
     def release(self) -> None:
@@ -178,3 +188,12 @@ class WorldSource:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_base": None, "_overlay": None}
+
+
+def _key(place: Place | None, services: WorldConfig) -> str:
+    """Names the World that environments share. One whose key of a service has been set since wants a new helper, which reads it."""
+    if place is None:
+        return ""
+    # Python's own hash is salted in each process: the values cannot be found out from it.
+    environment = hash(tuple(sorted(environment_of(services).items()))) if place.base == "local" else ""
+    return f"{place}:{services.digest()}:{environment}"

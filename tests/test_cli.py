@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from llmi_env import cli_tools
 from llmi_env.calls import BUILTIN
 from llmi_env.cli import app
 from llmi_env.errors import ConfigError
@@ -76,6 +77,28 @@ def test_edit_by_hand_keeps_the_picture(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.size == (20, 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nofile.png", "cannot be read: No such file"),
+        (".", "not a plain file|Is a directory"),
+        ("text.png", "it is text; PNG, JPEG, WebP, GIF, BMP are read"),
+        ("drawing.tiff", "a TIFF picture, which is not read here"),
+        ("cut.png", "end too early"),
+    ],
+)
+def test_a_picture_that_is_none_is_told(tmp_path: Path, name: str, told: str) -> None:
+    from PIL import Image
+
+    Image.effect_noise((40, 20), 50).save(tmp_path / "whole.png")
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "drawing.tiff")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
+    (tmp_path / "text.png").write_text("no picture at all\n")
+    with pytest.raises(ConfigError, match=rf"--image .*{name}: .*{told}".replace(name, re.escape(name))):
+        cli_tools._try("edit", {"img_index": 0, "prompt": "grayscale"}, tmp_path / "out.png", tmp_path / name)
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import httpx
@@ -21,7 +24,7 @@ from llmi_env.calls import Call
 from llmi_env.cli import app
 from llmi_env.document import Picture
 from llmi_env.errors import ConfigError
-from llmi_env.serving import serve
+from llmi_env.serving import WorldServer, serve
 from llmi_env.world import wire
 from llmi_env.world.http import HttpWorld
 from tests.processes import heed_interrupts
@@ -85,12 +88,14 @@ def owl(number: int) -> Call:
 
 def test_a_world_is_served_to_the_environments_of_another_process_until_it_is_told_to_end(tmp_path: Path) -> None:
     config = tmp_path / "words.yaml"
-    config.write_text("services: {tools: {search: {semantic: false}, edit: {}}, judges: []}", encoding="utf-8")
+    services: dict[str, Any] = {"tools": {"search": {"semantic": False}, "edit": {}}, "judges": []}
+    config.write_text(json.dumps({"services": services}), encoding="utf-8")
     with Served("--warm", config=str(config)) as world:
         end = time.monotonic() + 60
         while httpx.get(world.address + "/ready").status_code == 503 and time.monotonic() < end:
             time.sleep(0.2)
-        env = gym.make("llmi_env:LLMI-v0", config=str(config), world=world.address, action_mode="document")
+        options: dict[str, Any] = {"world": world.address, "services": services, "action_mode": "document"}
+        env = gym.make("llmi_env:LLMI-v0", config="rules", **options)
         env.reset(seed=1)
         call = '{"source": "search", "description": "an owl", "params": {"query": "owl"}}'
         _, _, terminated, _, info = env.step(f"Owls see at night.\n\n<imgen>{call}</imgen>\n")
@@ -203,8 +208,35 @@ def test_a_port_that_is_taken_is_told() -> None:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"nothing can be served on 0.0.0.0:{port}"):
+        with pytest.raises(ConfigError, match=f"nothing can be served on 0.0.0.0:{port}: the port is taken"):
             serve("rules", [], "0.0.0.0", port, said.append)
+    assert [line for line in said if "serving" in line or "reaches" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "why"),
+    [
+        ("nohost.invalid", 0, "there is no host 'nohost.invalid'"),
+        ("192.0.2.1", 0, "that is no address of this machine"),
+        ("127.0.0.1", 70_000, "a port is a number up to 65535"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_is_told(host: str, port: int, why: str) -> None:
+    said: list[str] = []
+    with pytest.raises(ConfigError, match=f"nothing can be served on {host}:{port}: {why}"):
+        serve("rules", [], host, port, said.append)
+    assert [line for line in said if "serving" in line] == []
+
+
+def test_what_is_listened_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(server: WorldServer, counter: int) -> bool:
+        return True
+
+    monkeypatch.setattr(WorldServer, "on_tick", at_once)
+    said: list[str] = []
+    serve("rules", [], "0.0.0.0", 0, said.append)
+    (serving,) = (line for line in said if "serving" in line)
+    assert re.fullmatch(r"serving on http://0\.0\.0\.0:[1-9]\d+; Ctrl-C ends it", serving)
     assert any("warning: whoever reaches" in line for line in said)
 
 

@@ -6,7 +6,8 @@
     FOLDER/not_written.jsonl          documents that never came, with reasons; they are asked for again on a resume
     FOLDER/results.json, report.html  summed up, made anew from the above at any time
 
-A document appears whole or not at all, and a line is whole before the next is begun: whatever ends the work loses only what was in flight.
+A document appears whole or not at all, and a line is whole before the next is begun: whatever ends the work loses only what was in flight; a
+power cut, which loses what the system had not brought to the disk, also that.
 """
 
 from __future__ import annotations
@@ -308,14 +309,10 @@ class EvaluationFolder:
         _append(self.path / _NOT_WRITTEN, [{"item": item, "sample": sample, "reason": reason, "took": asdict(took)}])
 
     def add_answer(self, judge: str, identity: Mapping[str, Any], answer: Answer) -> None:
-        """Keep an answer; it is on the disk when this returns."""
-        self.add_answers(judge, identity, [answer])
-
-    def add_answers(self, judge: str, identity: Mapping[str, Any], answers: Sequence[Answer]) -> None:
-        """Keep answers of one judge; they are on the disk when this returns."""
+        """Keep an answer; when this returns, no kill can lose it."""
         file = self._answers(judge)
         head = [] if file.exists() else [{"format": _FORMAT, "judge": judge, "identity": identity}]
-        _append(file, [*head, *(answer.to_json() for answer in answers)])
+        _append(file, [*head, answer.to_json()])
 
     def _answers(self, judge: str) -> Path:
         return self.path / ANSWERS / f"{judge}.jsonl"
@@ -343,11 +340,10 @@ def _row(file: Path) -> dict[str, Any]:
 
 
 def _append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows, whole lines at once. The disk is not waited for: many judges' answers would stand in line for it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as opened:
         opened.write("".join(json.dumps(row) + "\n" for row in rows))
-        opened.flush()
-        os.fsync(opened.fileno())
 
 
 def _mend(file: Path) -> None:

@@ -176,7 +176,6 @@ class _Running:
         self._places = {id: place for place, id in enumerate(item_ids(items))}
         self._waiting: dict[str, asyncio.Queue[Key | None]] = {name: asyncio.Queue() for name in graders}
         self._arrived: asyncio.Queue[tuple[Key, Written | NotWritten] | None] = asyncio.Queue()
-        self._given: asyncio.Queue[tuple[str, Answer] | None] = asyncio.Queue()
 
     async def run(self, wanted: Orders) -> Ran:
         self._ran = Ran(len(wanted))
@@ -189,7 +188,6 @@ class _Running:
         async with asyncio.TaskGroup() as group:
             for name, grader in self._graders.items():
                 group.create_task(self._judge(name, grader))
-            group.create_task(self._keep_answers())
             group.create_task(self._keep_documents())
             group.create_task(self._write(missing))
         return self._ran
@@ -261,7 +259,6 @@ class _Running:
                         continue
                     await ready.acquire()
                     group.create_task(self._ask(name, grader, ready, question, document, item, new, before))
-        self._given.put_nowait(None)
 
     def _questions(self, key: Key) -> tuple[str, Document, Item, Sequence[Question]]:
         place = self._places[key[0]]
@@ -295,30 +292,12 @@ class _Running:
             cost=spent.cost,
             seconds=time.perf_counter() - start,
         )
-        self._given.put_nowait((name, answer))
+        self._folder.add_answer(name, grader.identity, answer)
+        self.bars.answer()
         if _whole(answer.joined(before), question):
             self._ran.answered += 1
         else:
             self._ran.unanswered += 1
-
-    async def _keep_answers(self) -> None:
-        """Bring answers to the disk; those that come meanwhile go together, so that a slow disk keeps nobody waiting."""
-        at_work = len(self._graders)
-        try:
-            while at_work:
-                batch = [await self._given.get(), *_taken(self._given)]
-                at_work -= batch.count(None)
-                await _finished(self._put_answers, batch)
-        finally:  # of an interruption
-            self._put_answers(_taken(self._given))
-
-    def _put_answers(self, batch: Sequence[tuple[str, Answer] | None]) -> None:
-        by_judge: dict[str, list[Answer]] = {}
-        for name, answer in filter(None, batch):
-            by_judge.setdefault(name, []).append(answer)
-        for name, answers in by_judge.items():
-            self._folder.add_answers(name, self._graders[name].identity, answers)
-        self.bars.answer(sum(map(len, by_judge.values())))
 
 
 def _taken(queue: asyncio.Queue[T]) -> list[T]:

@@ -241,7 +241,7 @@ class Chat:
         # Beside the fields that the client knows, where it would take them apart in search of what to rename: there is nothing, and with
         # pictures it took half of the processor's time of a request.
         apart = {"messages": list(messages), "response_format": form}
-        fields = {
+        fields: dict[str, Any] = {
             "model": options.model,
             "messages": [],
             "temperature": options.temperature,

@@ -274,7 +274,10 @@ class OpenAIJudge:
         if all(isinstance(part, str) for part in request.parts):
             # Servers of language models do not all take a list of parts.
             return [system, {"role": "user", "content": request.text}]
-        parts = await asyncio.to_thread(lambda: [self._part(part) for part in request.parts])
+        if all(isinstance(part, str) or self._urls.ready(part) for part in request.parts):
+            parts = [self._part(part) for part in request.parts]
+        else:
+            parts = await asyncio.to_thread(lambda: [self._part(part) for part in request.parts])
         return [system, {"role": "user", "content": parts}]
 
     def _part(self, part: str | Picture) -> dict[str, Any]:

@@ -51,6 +51,12 @@ class DataUrls:
                     self._held.pop(digest, None)
         return url.result()
 
+    def ready(self, picture: Picture) -> bool:
+        """Whether `of` has nothing to encode or to wait for; it may have by then, where other pictures came between."""
+        with self._lock:
+            held = self._held.get(picture.digest)
+        return held is not None and held.done()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return DataUrls, self._options
 

@@ -1,7 +1,7 @@
 """The HTTP client below OpenAI's own, which bounds what a server may answer with.
 
-The official client reads the body of an error to its end before it raises, and unpacks whatever comes packed. So bodies of errors end here after
-their beginning, where the message is, and only what was asked for is let in: plain bytes. The body of a success is the caller's to count.
+The official client reads the body of an error to its end before it raises, and unpacks whatever comes packed. So bodies of errors end here
+after their beginning, where the message is, and only what was asked for is let in: plain bytes. The body of a success is the caller's to count.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ _hiding = _Hiding()
 
 @contextmanager
 def hidden_in_logs(key: Key) -> Iterator[None]:
-    """For the length of the block, httpx, httpcore and openai log without the key, whatever their level; other requests' records are untouched."""
+    """In the block, httpx, httpcore and openai log without the key, whatever their level; records of other requests are untouched."""
     if not key:
         yield
         return

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -220,10 +220,9 @@ class Build:
             before = said, [told for _, told in given.reasons]
         ask = await asyncio.to_thread(to_write, slot, self.order.language, sees=writer.options.sees, before=before)
         version.draft = await writer.reply(ask, Draft, Place(slot.number, version.attempt))
-        order = to_write(
-            slot, self.order.language, sees=False
-        ).request  # not with the last version: that may come back, mended
-        version.reasons = faults(version.draft, slot, f"{order.system}\n{order.text}")
+        # What is ours in the order must not come back; topic, captions and the last version, mended, may.
+        ours = to_write(replace(slot, topic="-", given=()), self.order.language, sees=False).request
+        version.reasons = faults(version.draft, slot, f"{ours.system}\n{ours.text}")
         question = version.draft.question.strip()
         if self.order.embed and not version.reasons:
             version.vector = (await asyncio.to_thread(vectors, [question]))[0]

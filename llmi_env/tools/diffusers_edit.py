@@ -18,14 +18,16 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from llmi_env.document import Picture
-from llmi_env.errors import ConfigError, Refused, ToolUnavailable
+from llmi_env.errors import ConfigError, Refused
 from llmi_env.tools.base import EDIT, ToolContext, ToolSpec
+from llmi_env.tools.pipeline_options import PipelineOptions
 from llmi_env.tools.pipelines import (
     PipelineHost,
-    PipelineOptions,
     asked_edit,
     generators,
     in_aspect,
@@ -65,62 +67,41 @@ _MANNERS = {
 }
 
 
+class DiffusersEditOptions(PipelineOptions):
+    """What edits, and how. Models are e.g. `timbrooks/instruct-pix2pix`, `Qwen/Qwen-Image-Edit`, `black-forest-labs/FLUX.1-Kontext-dev`."""
+
+    what: ClassVar[str] = "diffusers-edit"
+
+    image_guidance: float | None = Field(default=None, allow_inf_nan=False)
+    """How strongly the picture is kept (InstructPix2Pix); null leaves it to the pipeline."""
+
+    side: int | None = Field(default=None, ge=1)
+    """The picture is scaled to about `side` x `side` pixels in its own proportions; null stands for the pipeline's own size."""
+
+
 class DiffusersEditTool:
     """Picture and instruction to picture, by a pipeline of diffusers.
 
     Args:
-        model: a folder that `save_pretrained` wrote, or a name on the model hub, e.g. `timbrooks/instruct-pix2pix`,
-            `Qwen/Qwen-Image-Edit`, `black-forest-labs/FLUX.1-Kontext-dev`.
-        dtype: `float32`, `float16` or `bfloat16`; by default `float32` on the CPU, `float16` elsewhere.
-        device: as torch names it, or `auto`: a GPU where there is one.
-        steps: denoising steps; `None` leaves it to the pipeline.
-        guidance: how strongly the instruction is followed; `None` leaves it to the pipeline.
-        image_guidance: how strongly the picture is kept (InstructPix2Pix); `None` leaves it to the pipeline.
-        side: the picture is scaled to about `side` x `side` pixels in its own proportions; `None` stands for the pipeline's own size.
-        threads: CPU threads while working, since their number can change a picture's last bits; `None` leaves them to torch.
-        options: further keywords of the pipeline's call, e.g. `{"negative_prompt": "text"}`.
-        scheduler: class of diffusers in place of the pipeline's own scheduler; it takes its settings from that.
-        scheduler_options: settings of the scheduler.
+        **options: see `DiffusersEditOptions`; `model` is needed.
 
     Attributes:
         cacheable: whether the World may keep pictures for later runs: those of a model on the hub.
 
     Raises:
-        ConfigError: an option out of range, or no such scheduler.
+        ConfigError: an option that cannot be, no such folder or scheduler; on warming and the first call also no such model or device.
         MissingExtra: torch or diffusers is not installed.
     """
 
-    def __init__(
-        self,
-        model: str = "",
-        dtype: str | None = None,
-        device: str = "auto",
-        steps: int | None = None,
-        guidance: float | None = None,
-        image_guidance: float | None = None,
-        side: int | None = None,
-        threads: int | None = None,
-        options: Mapping[str, Any] | None = None,
-        scheduler: str | None = None,
-        scheduler_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        if not model:
-            raise ConfigError("diffusers-edit: name a `model`, e.g. timbrooks/instruct-pix2pix, or its folder")
-        self._host = PipelineHost(
-            PipelineOptions(
-                tool="edit",
-                model=model,
-                dtype=dtype,
-                device=device,
-                threads=threads,
-                scheduler=scheduler,
-                scheduler_options=dict(scheduler_options or {}),
-                counts={"steps": steps, "side": side},
-            ),
-            keywords=dict(options or {}),
-        )
+    def __init__(self, **options: Any) -> None:
+        self.options = DiffusersEditOptions.parse(options)
+        self._host = PipelineHost(self.options, keywords=self.options.options or {})
         self.cacheable = self._host.lasting
-        self._steps, self._guidance, self._image_guidance, self._side = steps, guidance, image_guidance, side
+
+    @staticmethod
+    def check_options(**options: Any) -> None:
+        """Raise `ConfigError` for options that cannot be on any machine; nothing is loaded."""
+        DiffusersEditOptions.parse(options)
 
     @property
     def spec(self) -> ToolSpec:
@@ -133,7 +114,8 @@ class DiffusersEditTool:
         Raises:
             BadParams: no picture, or an instruction that is empty or no text.
             Refused: the model's own safety checker withheld the result, or the picture is too long and narrow.
-            ToolUnavailable: the pipeline cannot be loaded, is none that edits, or failed.
+            ConfigError, AssetError: there is no such model or device, or the pipeline does not edit or does not take the options.
+            ToolUnavailable: the pipeline cannot be loaded or failed.
         """
         prompt, source = asked_edit(params, context)
         return await self._host.run(lambda pipeline: self._edit(pipeline, prompt, source, int(context.seed)))
@@ -149,7 +131,9 @@ class DiffusersEditTool:
     def _edit(self, pipeline: Any, prompt: str, source: Picture, seed: int) -> Picture:
         """Runs in the tool's thread."""
         keywords, started = self._keywords(pipeline), time.monotonic()
-        width, height = size_for(source.image.size, (self._side or _own_side(pipeline)) ** 2, _multiple(pipeline))
+        width, height = size_for(
+            source.image.size, (self.options.side or _own_side(pipeline)) ** 2, _multiple(pipeline)
+        )
         taken = inspect.signature(pipeline.__call__).parameters
         if {"height", "width"} <= taken.keys():
             keywords = {"height": height, "width": width, **keywords}
@@ -169,19 +153,19 @@ class DiffusersEditTool:
         """Keywords of every call of this class of pipelines.
 
         Raises:
-            ToolUnavailable: it does not edit, or takes no keyword that an option stands for.
+            ConfigError: it does not edit, or takes no keyword that an option stands for.
         """
         kind, taken = type(pipeline).__name__, inspect.signature(pipeline.__call__).parameters
         if not {"prompt", "image"} <= taken.keys():
-            raise ToolUnavailable(
-                f"{kind} ({self._host.name}) does not edit pictures: it takes no `prompt` with an `image`; "
+            raise ConfigError(
+                f"diffusers-edit: {kind} ({self._host.name}) does not edit pictures: it takes no `prompt` with an `image`; "
                 "take a pipeline such as InstructPix2Pix, Qwen-Image-Edit or FLUX Kontext"
             )
         manner = _manner(pipeline)
         wanted = {
-            "num_inference_steps": ("steps", self._steps),
-            manner.guidance: ("guidance", self._guidance),
-            "image_guidance_scale": ("image_guidance", self._image_guidance),
+            "num_inference_steps": ("steps", self.options.steps),
+            manner.guidance: ("guidance", self.options.guidance),
+            "image_guidance_scale": ("image_guidance", self.options.image_guidance),
         }
         keywords = {**manner.always, **self._host.keywords}
         for keyword, (option, value) in wanted.items():
@@ -189,7 +173,7 @@ class DiffusersEditTool:
                 continue
             # by name: some pipelines take any keyword and pay no heed to it
             if keyword not in taken:
-                raise ToolUnavailable(f"{kind} takes no {keyword!r}: leave the option {option!r} of the edit tool out")
+                raise ConfigError(f"diffusers-edit: {kind} takes no {keyword!r}: leave the option {option!r} out")
             keywords.setdefault(keyword, value)
         return keywords
 

@@ -15,16 +15,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from PIL import Image
+from pydantic import Field, model_validator
 
 from llmi_env.document import Picture, Provenance
-from llmi_env.errors import AssetError, ConfigError, Refused, ToolUnavailable
+from llmi_env.errors import AssetError, Refused, ToolUnavailable
 from llmi_env.tools.base import DIFFUSION, ToolContext, ToolSpec
-from llmi_env.tools.pipelines import PipelineHost, PipelineOptions, asked_prompt, generators
+from llmi_env.tools.pipeline_options import PipelineOptions
+from llmi_env.tools.pipelines import PipelineHost, asked_prompt, generators
 
-__all__ = ["EMBEDDED", "DiffusionTool"]
+__all__ = ["EMBEDDED", "DiffusionOptions", "DiffusionTool"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,79 +38,77 @@ _LONELY = 8
 """So many batches of a single picture in a row are told: the World lets no more calls through."""
 
 
+class DiffusionOptions(PipelineOptions):
+    """What draws, and how."""
+
+    what: ClassVar[str] = "diffusion"
+
+    model: str = Field(default=EMBEDDED, min_length=1)
+    """`embedded`, a folder that `save_pretrained` wrote, or a name on the model hub. The embedded one takes 20 steps and a guidance of 3 where
+    nothing is said, and 1 thread, as it is too small to gain from more."""
+
+    height: int | None = Field(default=None, ge=1)
+    """Pixels; null leaves it to the pipeline (the embedded one draws at 64 x 64 and enlarges to 256 x 256)."""
+
+    width: int | None = Field(default=None, ge=1)
+    """Pixels, as `height`."""
+
+    batch: int = Field(default=1, ge=1)
+    """How many calls are drawn together at most. Above 1 pictures are NOT bit-stable: the same prompt and seed start from the same noise, and
+    what they become differs in the last bits by who was drawn beside them. The World must let that many calls through: its `concurrency` of
+    this tool is 1 where nothing is said."""
+
+    batch_wait: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+    """Seconds that a call waits for others to be drawn with."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.batch > 1 and self.model == EMBEDDED:
+            raise ValueError("the embedded pipeline draws one by one; `batch` needs another `model`")
+        return self
+
+
 class DiffusionTool:
     """Text to picture; with `batch=1` the same prompt and seed give the same bytes on the same machine.
 
     Args:
-        model: `embedded`, a folder that `save_pretrained` wrote, or a name on the model hub.
-        dtype: `float32`, `float16` or `bfloat16`; by default `float32` on the CPU, `float16` elsewhere.
-        device: as torch names it, or `auto`: a GPU where there is one.
-        steps: denoising steps; `None` leaves it to the pipeline (the embedded one takes 20).
-        guidance: how strongly the prompt is followed; `None` leaves it to the pipeline (the embedded one takes 3).
-        height: pixels; `None` leaves it to the pipeline (the embedded one draws at 64 x 64 and enlarges to 256 x 256).
-        width: pixels, as `height`.
-        threads: CPU threads while drawing, since their number can change a picture's last bits; `None` stands for 1 with the embedded
-            pipeline, which is too small to gain from more, and leaves others to torch.
-        options: further keywords of the pipeline's call, e.g. `{"negative_prompt": "text"}`.
-        scheduler: class of diffusers in place of the pipeline's own scheduler, e.g. `EulerDiscreteScheduler`; it takes its settings from that.
-        scheduler_options: settings of the scheduler, e.g. `{"timestep_spacing": "trailing"}`.
-        batch: how many calls are drawn together at most. Above 1 pictures are NOT bit-stable: the same prompt and seed start from the same
-            noise, and what they become differs in the last bits by who was drawn beside them. The World must let that many calls
-            through: its `concurrency` of this tool is 1 where nothing is said.
-        batch_wait: seconds that a call waits for others to be drawn with.
+        **options: see `DiffusionOptions`.
 
     Attributes:
         cacheable: whether the World may keep pictures for later runs: those of a model on the hub, which take seconds.
 
     Raises:
-        ConfigError: an option out of range, no such scheduler, or a batch with the embedded pipeline, which draws one by one.
+        ConfigError: an option that cannot be, no such folder or scheduler; on warming and the first call also no such model or device.
         MissingExtra: torch or diffusers is not installed.
         AssetError: the embedded weights are missing.
     """
 
-    def __init__(
-        self,
-        model: str = EMBEDDED,
-        dtype: str | None = None,
-        device: str = "auto",
-        steps: int | None = None,
-        guidance: float | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        threads: int | None = None,
-        options: Mapping[str, Any] | None = None,
-        scheduler: str | None = None,
-        scheduler_options: Mapping[str, Any] | None = None,
-        batch: int = 1,
-        batch_wait: float = 0.05,
-    ) -> None:
-        embedded = model == EMBEDDED
-        if batch > 1 and embedded:
-            raise ConfigError("diffusion: the embedded pipeline draws one by one; `batch` needs another `model`")
-        if batch_wait < 0:
-            raise ConfigError(f"diffusion: batch_wait is a number of seconds, not {batch_wait!r}")
-        call = {"num_inference_steps": steps, "guidance_scale": guidance, "height": height, "width": width}
+    def __init__(self, **options: Any) -> None:
+        wanted = self.options = DiffusionOptions.parse(options)
+        embedded = wanted.model == EMBEDDED
+        call = {
+            "num_inference_steps": wanted.steps,
+            "guidance_scale": wanted.guidance,
+            "height": wanted.height,
+            "width": wanted.width,
+        }
+        shipped = {"model": str(_embedded_folder()), "threads": wanted.threads or 1}
         self._host = PipelineHost(
-            PipelineOptions(
-                tool="diffusion",
-                model=str(_embedded_folder()) if embedded else model,
-                dtype=dtype,
-                device=device,
-                threads=1 if threads is None and embedded else threads,
-                scheduler=scheduler,
-                scheduler_options=dict(scheduler_options or {}),
-                counts={"steps": steps, "height": height, "width": width, "batch": batch},
-            ),
-            keywords={name: value for name, value in call.items() if value is not None} | dict(options or {}),
+            wanted.model_copy(update=shipped) if embedded else wanted,
+            keywords={name: value for name, value in call.items() if value is not None} | (wanted.options or {}),
             own={_EMBEDDED_CLASS: _embedded_class},
             name=EMBEDDED_BACKEND if embedded else None,
         )
         if embedded and not (_embedded_folder() / "model_index.json").is_file():
             raise AssetError("the embedded diffusion weights are missing; reinstall the package")
-        self._model = model
         self.cacheable = self._host.lasting
         self._source = "generated by llmi-env" if embedded else f"generated by {self._host.folder.name}"
-        self._together = _Together(self._draw_all, batch, batch_wait) if batch > 1 else None
+        self._together = _Together(self._draw_all, wanted.batch, wanted.batch_wait) if wanted.batch > 1 else None
+
+    @staticmethod
+    def check_options(**options: Any) -> None:
+        """Raise `ConfigError` for options that cannot be on any machine; nothing is loaded."""
+        DiffusionOptions.parse(options)
 
     @property
     def spec(self) -> ToolSpec:
@@ -121,6 +121,7 @@ class DiffusionTool:
         Raises:
             BadParams: the prompt is empty or no text.
             Refused: the model's own safety checker withheld the picture.
+            ConfigError, AssetError: there is no such model or device, or the pipeline does not take the options.
             ToolUnavailable: the pipeline cannot be loaded or failed.
         """
         wish = _Wish(asked_prompt(params), int(context.seed))

@@ -11,17 +11,18 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-import httpx
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from llmi_env.errors import NothingFound, Refused, ToolError, ToolTimeout, ToolUnavailable, require
-from llmi_env.services.connections import place, tls_context
+from llmi_env.services.answers import bounded_client
+from llmi_env.services.connections import place
 from llmi_env.services.keys import Key, hidden_in_logs
 from llmi_env.services.openai_access import find_key, is_hosted, message_of
 from llmi_env.services.retry_after import retry_after
+from llmi_env.tools.web.addresses import AddressRefused, parse_url
 from llmi_env.tools.web.api import ApiUnavailable
 from llmi_env.tools.web.decoding import NotAPicture, decode_picture
 from llmi_env.tools.web.fetching import FetchFailed, FetchLimits, PictureFetcher
@@ -165,8 +166,7 @@ class ImageConnection:
             self._key = Key(
                 find_key(self._api_key_env, self._url, azure=azure, file=self._api_key_file, what=self._what)
             )
-            # An HTTP client of ours: redirects would take key and picture elsewhere, and `hidden_in_logs` knows what it logs.
-            http = httpx.AsyncClient(verify=tls_context(), follow_redirects=False, timeout=self._timeout)
+            http = bounded_client(self._timeout)  # of ours: `hidden_in_logs` knows what it logs
             key = self._key.reveal() or "none"
             common = {"api_key": key, "timeout": self._timeout, "max_retries": 0, "http_client": http}
             if azure:
@@ -268,14 +268,13 @@ class ImageConnection:
 
     async def _fetched(self, address: str) -> Image.Image:
         # The server's own pictures are at its own address, however private; whatever else it names must be public.
-        own = _origin(address) == _origin(self._url) and not is_hosted(self._url)
-        if own not in self._fetchers:
-            limits = FetchLimits(bytes=self._max_bytes, seconds=self._timeout)
-            private = [urlsplit(self._url).hostname or ""] if own else []
-            self._fetchers[own] = PictureFetcher(limits, private=private)
         try:
+            own = not is_hosted(self._url) and parse_url(address).origin == parse_url(self._url).origin
+            if own not in self._fetchers:
+                limits = FetchLimits(bytes=self._max_bytes, seconds=self._timeout)
+                self._fetchers[own] = PictureFetcher(limits, origin=self._url if own else None)
             return await self._fetchers[own].fetch(address)
-        except FetchFailed as error:
+        except (AddressRefused, FetchFailed) as error:
             said = self._quoted(str(error.reason))
             raise ToolUnavailable(
                 f"{self._what}: the picture that {self._url} names cannot be fetched ({said})"
@@ -290,12 +289,3 @@ class ImageConnection:
 def _refuses(code: object) -> bool:
     plain = str(code).replace("_", "").lower()
     return any(part in plain for part in _REFUSING)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:  # out of range, which the fetcher tells
-        port = None
-    return parts.scheme, parts.hostname, port

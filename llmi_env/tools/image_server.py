@@ -27,6 +27,7 @@ from pydantic import Field, field_validator, model_validator
 
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import MissingExtra
+from llmi_env.services.keys import without_secrets
 from llmi_env.services.openai_access import OPENAI_URL, checked_url
 from llmi_env.services.options import ServiceOptions
 from llmi_env.tools.base import DIFFUSION, EDIT, ToolContext, ToolSpec
@@ -85,6 +86,11 @@ class ImageServerOptions(ServiceOptions):
     @classmethod
     def _is_url(cls, url: str) -> str:
         return checked_url(url)
+
+    @field_validator("extra_body")
+    @classmethod
+    def _no_secrets(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return dict(without_secrets(fields))
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -169,6 +175,11 @@ class ImageServerTool(_OnServer):
         self.options = ImageServerOptions.parse(options)
         super().__init__(self.options)
 
+    @staticmethod
+    def check_options(**options: Any) -> None:
+        """Raise `ConfigError` for options that cannot be; neither the package nor a key is needed."""
+        ImageServerOptions.parse(options)
+
     @property
     def spec(self) -> ToolSpec:
         """What the policy is told."""
@@ -206,6 +217,11 @@ class ImageServerEditTool(_OnServer):
     def __init__(self, **options: Any) -> None:
         self.options = EditServerOptions.parse(options)
         super().__init__(self.options)
+
+    @staticmethod
+    def check_options(**options: Any) -> None:
+        """Raise `ConfigError` for options that cannot be; neither the package nor a key is needed."""
+        EditServerOptions.parse(options)
 
     @property
     def spec(self) -> ToolSpec:

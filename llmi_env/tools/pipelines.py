@@ -8,31 +8,31 @@ imports torch or diffusers before it is used.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import inspect
 import json
 import logging
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL import Image
 
 from llmi_env.document import Picture
-from llmi_env.errors import BadParams, ConfigError, MissingExtra, Refused, ToolUnavailable, did_you_mean
+from llmi_env.errors import AssetError, BadParams, ConfigError, Refused, ToolUnavailable, did_you_mean
+from llmi_env.hub import NotInReach, from_hub, is_not_there
 from llmi_env.loading import LOADING
 from llmi_env.tools.base import ToolContext
+from llmi_env.tools.pipeline_options import PipelineOptions, check_settings, scheduler_class, usable_device
 
 __all__ = [
     "MAX_PROMPT",
     "OwnClasses",
     "PipelineHost",
-    "PipelineOptions",
     "asked_edit",
     "asked_prompt",
     "generators",
@@ -50,69 +50,20 @@ MAX_PROMPT = 2000
 """Characters of a prompt that are handed on; text encoders read far fewer."""
 MAX_RATIO = 16
 """How many times as long as wide a picture may be that a model is to edit."""
-_DTYPES = ("float32", "float16", "bfloat16")
 _ABOUT_TO_FAIL = (RuntimeError, ValueError, TypeError, OSError, ImportError)
-
-
-@dataclass(frozen=True)
-class PipelineOptions:
-    """Which pipeline runs, and how.
-
-    Attributes:
-        tool: name of the tool, for messages.
-        model: a folder that `save_pretrained` wrote, or a name on the model hub.
-        dtype: `float32`, `float16` or `bfloat16`; `None` stands for `float32` on the CPU, `float16` elsewhere.
-        device: as torch names it, or `auto`: a GPU where there is one.
-        threads: CPU threads while it works, since their number can change a picture's last bits; `None` leaves them to torch.
-        scheduler: class of diffusers in place of the pipeline's own scheduler, which it takes its settings from; `None` keeps that.
-        scheduler_options: settings of the scheduler, e.g. `{"timestep_spacing": "trailing"}`.
-        counts: options that must be at least 1 where given, by name.
-    """
-
-    tool: str
-    model: str
-    dtype: str | None = None
-    device: str = "auto"
-    threads: int | None = None
-    scheduler: str | None = None
-    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, int | None] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Look at everything that can be told without the model.
-
-        Raises:
-            ConfigError: an option out of range.
-            MissingExtra: torch or diffusers is not installed.
-        """
-        if self.dtype is not None and self.dtype not in _DTYPES:
-            raise ConfigError(f"{self.tool}: no dtype {self.dtype!r}{did_you_mean(self.dtype, _DTYPES)}")
-        for name, value in {**self.counts, "threads": self.threads}.items():
-            if value is not None and value < 1:
-                raise ConfigError(f"{self.tool}: {name} must be at least 1, not {value}")
-        if self.model.startswith(("/", "./", "../", "~")) and not Path(self.model).expanduser().is_dir():
-            raise ConfigError(
-                f"{self.tool}: no folder {self.model!r}; give a folder that save_pretrained wrote, or a name on the hub"
-            )
-        for module in ("torch", "diffusers", "transformers"):
-            if importlib.util.find_spec(module) is None:
-                raise MissingExtra(f"the {self.tool} tool", "offline", module)
-        if self.scheduler is not None:
-            with LOADING:
-                _check_settings(self.tool, _scheduler_class(self.tool, self.scheduler), self.scheduler_options)
 
 
 class PipelineHost:
     """One pipeline in one thread.
 
     Args:
-        options: which one, and how; checked here.
+        options: which one, and how; checked here as far as that goes without the model.
         keywords: keywords of every call; that the pipeline takes them is checked when it is loaded.
         own: classes of this package.
         name: what pictures say made them.
 
     Raises:
-        ConfigError: an option out of range.
+        ConfigError: no such folder or scheduler.
         MissingExtra: torch or diffusers is not installed.
     """
 
@@ -123,7 +74,7 @@ class PipelineHost:
         own: OwnClasses | None = None,
         name: str | None = None,
     ) -> None:
-        options.check()
+        options.check_here()
         self.options = options
         self.keywords = dict(keywords)
         self.folder = Path(options.model).expanduser()
@@ -141,7 +92,7 @@ class PipelineHost:
         """What `work` makes of the pipeline, in the thread.
 
         Raises:
-            ToolUnavailable: the pipeline cannot be loaded; also whatever `work` raises.
+            ConfigError, AssetError, ToolUnavailable: the pipeline cannot be loaded (see `loaded`); also whatever `work` raises.
         """
         return await asyncio.get_running_loop().run_in_executor(self._own_thread(), lambda: work(self.loaded()))
 
@@ -160,16 +111,25 @@ class PipelineHost:
         """One call of the pipeline with its threads; for `work`.
 
         Raises:
+            ConfigError: it refuses what it is called with, which are the options: prompts and pictures are looked at before.
             ToolUnavailable: it failed.
         """
         try:
             with _threads(self.options.threads):
                 return pipeline(*args, **keywords)
         except _ABOUT_TO_FAIL as error:
+            if isinstance(error, ValueError | TypeError) and _refused_on_sight(error):
+                raise ConfigError(f"{self.options.what}: {self.name} cannot be called so: {error}") from error
             raise ToolUnavailable(f"the pipeline {self.name} failed: {error}") from error
 
     def loaded(self) -> Any:
-        """The pipeline, loaded at most once; for the host's thread."""
+        """The pipeline, loaded at most once; for the host's thread.
+
+        Raises:
+            ConfigError: there is no such model, device or setting, or the pipeline does not take a keyword.
+            AssetError: the model is not on this machine, and the hub cannot be reached.
+            ToolUnavailable: it cannot be loaded for any other reason.
+        """
         if self._pipeline is None:
             started = time.monotonic()
             try:
@@ -179,9 +139,7 @@ class PipelineHost:
             except ConfigError:
                 raise
             except (*_ABOUT_TO_FAIL, AttributeError) as error:
-                raise ToolUnavailable(
-                    f"the {self.options.tool} pipeline {self.name} cannot be loaded: {error}"
-                ) from error
+                raise self._not_loaded(error) from error
             self._check_keywords(pipeline)
             pipeline.set_progress_bar_config(disable=True)
             self._pipeline = pipeline
@@ -190,7 +148,7 @@ class PipelineHost:
 
     def _own_thread(self) -> ThreadPoolExecutor:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.options.tool)
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.options.what)
         return self._thread
 
     def _load(self) -> Any:
@@ -202,30 +160,49 @@ class PipelineHost:
         named = _pipeline_class(self.folder)
         if named in self._own:
             kind, keywords = self._own[named]()
-        device = options.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = usable_device(options.what, options.device)
         keywords[_dtype_keyword()] = getattr(torch, options.dtype or ("float32" if device == "cpu" else "float16"))
-        pipeline = kind.from_pretrained(self.folder if self.folder.is_dir() else options.model, **keywords)
-        return pipeline.to(device)
+        model = self.folder if self.folder.is_dir() else options.model
+        return from_hub(lambda local: kind.from_pretrained(model, local_files_only=local, **keywords), str(model)).to(
+            device
+        )
+
+    def _not_loaded(self, error: Exception) -> ConfigError | AssetError | ToolUnavailable:
+        what, model = self.options.what, self.options.model
+        if isinstance(error, NotInReach):
+            return AssetError(f"{what}: {error}; fetch it once where there is a network: hf download {model}")
+        if is_not_there(error):
+            return ConfigError(
+                f"{what}: the hub has no pipeline {model!r}, or none for whoever asks ({error}); give another `model`, the folder of one, or "
+                "log in: hf auth login"
+            )
+        return ToolUnavailable(f"the {what} pipeline {self.name} cannot be loaded: {error}")
 
     def _schedule(self, pipeline: Any) -> None:
-        """Give the pipeline the scheduler that is asked for, made from the settings of its own."""
-        options = self.options
-        if options.scheduler is None and not options.scheduler_options:
+        """Give the pipeline the scheduler that is asked for, made from the settings of its own, and see that it can plan the steps."""
+        options, settings = self.options, self.options.scheduler_options or {}
+        if options.scheduler is None and not settings and options.steps is None:
             return
         before = pipeline.scheduler
-        wanted = type(before) if options.scheduler is None else _scheduler_class(options.tool, options.scheduler)
-        _check_settings(options.tool, wanted, options.scheduler_options)
+        wanted = type(before) if options.scheduler is None else scheduler_class(options.what, options.scheduler)
+        check_settings(options.what, wanted, settings)
         if wanted is not type(before) and wanted not in getattr(before, "compatibles", [wanted]):
             logger.warning(
                 "%s: diffusers does not list %s as compatible with %s of %s; pictures may be noise",
-                options.tool,
+                options.what,
                 wanted.__name__,
                 type(before).__name__,
                 self.name,
             )
-        pipeline.scheduler = wanted.from_config(before.config, **options.scheduler_options)
+        try:
+            _plan(wanted.from_config(before.config), wanted.from_config(before.config, **settings), options.steps or 2)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            told = f" with {settings}" if settings else ""
+            raise ConfigError(
+                f"{options.what}: {options.steps or 2} steps by {wanted.__name__}{told}: {error}"
+            ) from error
+        if options.scheduler is not None or settings:
+            pipeline.scheduler = wanted.from_config(before.config, **settings)
 
     def _check_keywords(self, pipeline: Any) -> None:
         taken = inspect.signature(pipeline.__call__).parameters
@@ -233,7 +210,9 @@ class PipelineHost:
             return
         for name in self.keywords:
             if name not in taken:
-                raise ToolUnavailable(f"{type(pipeline).__name__} takes no {name!r}{did_you_mean(name, taken)}")
+                raise ConfigError(
+                    f"{self.options.what}: {type(pipeline).__name__} takes no {name!r}{did_you_mean(name, taken)}"
+                )
 
 
 def generators(seeds: Iterable[int]) -> list[Any]:
@@ -308,23 +287,18 @@ def in_aspect(image: Image.Image, shape: tuple[int, int], within: float = math.i
 # ------------------------------------------------------------------------------------------------------------- diffusers
 
 
-def _scheduler_class(tool: str, name: str) -> Any:
-    import diffusers
-
-    known = [found for found in dir(diffusers) if found.endswith("Scheduler")]
-    if name not in known:
-        raise ConfigError(f"{tool}: diffusers has no scheduler {name!r}{did_you_mean(name, known)}")
-    found = getattr(diffusers, name)
-    if not issubclass(found, diffusers.SchedulerMixin):  # a stand-in of diffusers for one whose own library is missing
-        raise ConfigError(f"{tool}: the scheduler {name} needs a library that is not installed")
-    return found
+def _plan(plain: Any, scheduler: Any, steps: int) -> None:
+    """Raise what a scheduler raises when it is to plan some steps, where a plain one of its class can plan any at all."""
+    try:
+        plain.set_timesteps(2)
+    except Exception:  # it needs to know more than their number
+        return
+    scheduler.set_timesteps(steps)
 
 
-def _check_settings(tool: str, scheduler: Any, settings: Mapping[str, Any]) -> None:
-    taken = [name for name in inspect.signature(scheduler.__init__).parameters if name not in ("self", "kwargs")]
-    for name in settings:
-        if name not in taken:
-            raise ConfigError(f"{tool}: {scheduler.__name__} has no setting {name!r}{did_you_mean(name, taken)}")
+def _refused_on_sight(error: Exception) -> bool:
+    """Whether a pipeline of diffusers raised it while it looked at its arguments."""
+    return any(frame.name == "check_inputs" for frame in traceback.extract_tb(error.__traceback__))
 
 
 @contextmanager

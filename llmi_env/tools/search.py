@@ -46,8 +46,7 @@ class SearchTool:
     """
 
     def __init__(self, semantic: bool = True, user: bool = True, floor: float | None = None) -> None:
-        if floor is not None and not 0.0 <= floor <= 1.0:
-            raise ConfigError(f"search: floor must lie in [0, 1], not {floor}")
+        self.check_options(semantic, user, floor)
         if semantic:
             from llmi_env.embeddings import ensure_available
 
@@ -57,6 +56,16 @@ class SearchTool:
         self._floor = floor
         self._index: CorpusIndex | None = None
         self._lock = threading.Lock()
+
+    @staticmethod
+    def check_options(semantic: Any = True, user: Any = True, floor: Any = None) -> None:
+        """Raise `ConfigError` for options that cannot be on any machine; nothing is loaded."""
+        for name, value in (("semantic", semantic), ("user", user)):
+            if not isinstance(value, bool):
+                raise ConfigError(f"search: {name} is true or false, not {value!r}")
+        number = isinstance(floor, int | float) and not isinstance(floor, bool)
+        if floor is not None and not (number and 0.0 <= floor <= 1.0):
+            raise ConfigError(f"search: floor is a number in [0, 1], not {floor!r}")
 
     @property
     def spec(self) -> ToolSpec:

@@ -63,6 +63,11 @@ class Place:
         """Whether tools and judges are made of what is configured here, rather than elsewhere or not at all."""
         return self.base in ("local", "in_process")
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether tools and judges are those of a service with a configuration of its own."""
+        return bool(self.base) and not self.is_here
+
     def __str__(self) -> str:
         """As it is written, with the folder's whole path: other processes read it in folders of their own."""
         if self.mode == "recorded":
@@ -84,7 +89,7 @@ def connect(world: str | World = "local", config: WorldConfig | None = None) -> 
 
     Args:
         world: `local`, `in_process`, an address, one of these recorded, a recording, or a World.
-        config: what a World made here consists of; one that runs elsewhere has its own.
+        config: what a World made here consists of; one that runs elsewhere has its own, which must have these tools.
 
     Raises:
         ConfigError: no such World, or no such recording.
@@ -99,7 +104,7 @@ def connect(world: str | World = "local", config: WorldConfig | None = None) -> 
     from llmi_env.world.recorded import RecordedWorld, RecordingWorld
 
     if place.mode == "recorded":
-        return RecordedWorld(place.folder)
+        return RecordedWorld(place.folder, config)
     return RecordingWorld(_connect(place.base, config), place.folder)
 
 
@@ -114,4 +119,4 @@ def _connect(base: str, config: WorldConfig | None) -> World:
         return InProcessWorld.from_config(config)
     from llmi_env.world.http import HttpWorld
 
-    return HttpWorld(base)
+    return HttpWorld(base, tools=() if config is None else config.tools)

@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageFile
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from llmi_env.calls import Call
 from llmi_env.document import Failure, Outcome, Picture
-from llmi_env.errors import BadCall, LLMIError, MissingExtra, ToolError, classify, did_you_mean, fault_of
+from llmi_env.errors import BadCall, ConfigError, LLMIError, MissingExtra, ToolError, classify, did_you_mean, fault_of
 from llmi_env.tools import make_tool
 from llmi_env.tools.base import Tool, ToolContext, Warming
 from llmi_env.world.cache import OutcomeCache, call_key
@@ -122,7 +122,9 @@ class Calling:
         if outcome is not None:
             tally.cached += 1
         else:
-            outcome = await self._carry_out(call, tool, context, tally)
+            outcome, lasting = await self._carry_out(call, tool, context, tally)
+            if not lasting:
+                return outcome
             if place:
                 await self._disk.put(place, outcome)
         self._memory.put(key, outcome)
@@ -138,7 +140,8 @@ class Calling:
             return None
         return hashlib.sha256(json.dumps([identity, self._config.max_side, key]).encode()).hexdigest()
 
-    async def _carry_out(self, call: Call, tool: Tool, context: ToolContext, tally: ToolTally) -> Outcome:
+    async def _carry_out(self, call: Call, tool: Tool, context: ToolContext, tally: ToolTally) -> tuple[Outcome, bool]:
+        """The outcome, and whether the tool has nothing against its being kept."""
         watch = Watch(tally, context.deadline)
         queue = self._queue(call.tool)
         with watch.queueing():
@@ -150,7 +153,9 @@ class Calling:
         tally.carried_out(watch.seconds, watch.queued)
         return outcome
 
-    async def _attempt(self, call: Call, tool: Tool, context: ToolContext, queue: Queue, watch: Watch) -> Outcome:
+    async def _attempt(
+        self, call: Call, tool: Tool, context: ToolContext, queue: Queue, watch: Watch
+    ) -> tuple[Outcome, bool]:
         again = _Again(call.tool, self._config, watch)
         try:
             async for attempt in AsyncRetrying(
@@ -165,18 +170,18 @@ class Calling:
                         await queue.begin()
                     with watch.running():
                         made = await self._try(call, tool, context, queue, watch.left)
-            image = await _off_loop_if_large(made, self._config.max_side)
-        except MissingExtra:
+            image = await _normalised(made.image, self._config.max_side)
+        except (ConfigError, MissingExtra):
             raise
         except TimeoutError as error:
             text = str(error) or f"{call.tool} did not answer within {context.deadline:g} seconds"
-            return Failure.of(call.tool, "timeout", text)
+            return Failure.of(call.tool, "timeout", text), True
         except Exception as error:
             kind, message, limit = classify(error)
             if not isinstance(error, ToolError):
                 _log.warning("%s failed unexpectedly", call.tool, exc_info=error)
-            return Failure.of(call.tool, kind, message, limit)
-        return replace(made, image=image, seconds=watch.seconds, queued=watch.queued)
+            return Failure.of(call.tool, kind, message, limit), getattr(error, "lasting", True)
+        return replace(made, image=image, seconds=watch.seconds, queued=watch.queued), True
 
     async def _try(self, call: Call, tool: Tool, context: ToolContext, queue: Queue, left: float) -> Picture:
         left = max(left, _LEAST_TIME)
@@ -300,7 +305,8 @@ def _asked_for(error: BaseException | None) -> float:
     return float(asked) if isinstance(asked, int | float) and asked > 0 else 0.0
 
 
-async def _off_loop_if_large(picture: Picture, max_side: int) -> Image.Image:
-    if picture.image.width * picture.image.height > 512 * 512:
-        return await asyncio.to_thread(normalise, picture.image, max_side)
-    return normalise(picture.image, max_side)
+async def _normalised(image: Image.Image, max_side: int) -> Image.Image:
+    """`normalise`, off the loop where it may take long: large pictures, and those still to be read from their file."""
+    if image.width * image.height > 512 * 512 or isinstance(image, ImageFile.ImageFile):
+        return await asyncio.to_thread(normalise, image, max_side)
+    return normalise(image, max_side)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llmi_env.errors import ConfigError, did_you_mean
 from llmi_env.registry import Registry
-from llmi_env.tools import TOOLS
+from llmi_env.tools import BUILTIN, check_tool
 from llmi_env.world.limits import Rate
 
 JUDGES = Registry(
@@ -25,6 +25,9 @@ JUDGES = Registry(
     },
 )
 """Every judge that can be named in a configuration."""
+
+_BY_TOOL = ("deadlines", "concurrency", "rates", "call_cached")
+"""Options that hold something for single tools, by their names."""
 
 RateEntry = str | tuple[float, float]
 """A rate as it is written: `10/s`, or calls and seconds."""
@@ -45,7 +48,7 @@ class WorldConfig(BaseModel):
     a built-in, a plugin, or `"module:Class"`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     tools: dict[str, dict[str, Any]] = Field(default_factory=_default_tools)
     """Options of each tool, by the name that calls use."""
@@ -114,7 +117,7 @@ class WorldConfig(BaseModel):
     @classmethod
     def _known_tools(cls, tools: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, options in tools.items():
-            TOOLS.check(_used(options, name))
+            check_tool(_used(options, name), {option: value for option, value in options.items() if option != "use"})
         return tools
 
     @field_validator("judges")
@@ -161,6 +164,21 @@ class WorldConfig(BaseModel):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ConfigError(f"world option {place!r}: {first['msg']}") from error
+
+    def check_limits(self, others: Iterable[str] = ()) -> None:
+        """Raise `ConfigError` where a limit is that of a tool which is neither configured, nor built in, nor among `others`."""
+        known = {*self.tools, *BUILTIN, *others}
+        for field in _BY_TOOL:
+            for name in getattr(self, field):
+                if name not in known:
+                    raise ConfigError(f"world option {field!r}: there is no tool {name!r}{did_you_mean(name, known)}")
+
+    def without(self, tools: Collection[str]) -> WorldConfig:
+        """The same, less these tools and their limits."""
+        left = {
+            field: {n: v for n, v in getattr(self, field).items() if n not in tools} for field in ("tools", *_BY_TOOL)
+        }
+        return self.model_copy(update=left)
 
     @classmethod
     def rules(cls) -> WorldConfig:

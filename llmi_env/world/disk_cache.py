@@ -23,7 +23,7 @@ from llmi_env.world.kept_outcome import outcome_of, told
 from llmi_env.world.wire import VERSION as PACKAGE
 
 _log = logging.getLogger(__name__)
-_FORMAT = 1  # raised when the key or what is kept under it changes
+_FORMAT = 2  # raised when the key or what is kept under it changes
 
 VARIABLE = "LLMI_CALL_CACHE"
 """Environment variable: the file of the default cache, or `off` for none."""

@@ -2,8 +2,8 @@
 
 A client holds nothing but an address until it is used. Its connections belong to one process and one event loop: in a forked
 child, on another loop and after unpickling they are made anew. Lost connections are tried again, since a call is fixed by its seed and
-may safely run twice. A World that has its hands full says when to come again, and is asked again then. What stays lost is a `Failure` or
-`Unscored`, never a low score.
+may safely run twice. A World that has its hands full says when to come again, and is asked again then; one that was there and is not just
+now may be starting again, and is waited for as long. What stays lost is a `Failure` or `Unscored`, never a low score.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpx
@@ -28,12 +28,13 @@ from tenacity import (
 
 from llmi_env.calls import Call
 from llmi_env.document import Document, Failure, Outcome, Picture
-from llmi_env.errors import LLMIError, WorldError
+from llmi_env.errors import ConfigError, LLMIError, WorldError
 from llmi_env.judges.making import tell_stand_ins
 from llmi_env.services.retry_after import retry_after
 from llmi_env.task import Task
 from llmi_env.world import wire
-from llmi_env.world.protocol import AboutJudge, Judgments, Unscored
+from llmi_env.world.lines import Line
+from llmi_env.world.protocol import AboutJudge, Deciding, Judgments, Unscored
 
 __all__ = ["ConnectionLost", "HttpWorld", "RemoteWorld"]
 
@@ -42,7 +43,6 @@ TOKEN = "LLMI_TOKEN"
 """Environment variable with the token of a World that asks for one."""
 _CONNECTIONS = {"/judge": 256}
 _CONNECTIONS_OTHERWISE = 512
-_BATCH = 32
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=3.0)
 _PASSING = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
 """Errors of the client that may not come again."""
@@ -51,6 +51,8 @@ _SHORTEST = 0.2
 """Seconds before which a busy service is not asked again, whatever it says."""
 _TELL_AFTER = 8.0
 """Seconds without an answer after which the log says what is waited for, and for which it does not say again that a service is busy."""
+_TELL_AWAY = 30.0
+"""Seconds for which the log does not say again that a service is away."""
 
 _abandoned: list[Any] = []
 """Connections of a parent process, kept from being collected: closing them here would touch the parent's selector."""
@@ -76,32 +78,8 @@ class Busy(ConnectionLost):
         self.seconds = seconds
 
 
-class _Line:
-    """Connections of one kind, in batches: an httpx client looks through all of its own for each of them whenever anything happens to one.
-
-    Args:
-        make: makes a client of so many connections.
-        connections: how many there are at most; further requests take turns.
-    """
-
-    def __init__(self, make: Callable[[int], httpx.AsyncClient], connections: int) -> None:
-        self._make, self._turn = make, asyncio.Semaphore(connections)
-        self._batches: list[tuple[httpx.AsyncClient, asyncio.Semaphore]] = []
-
-    async def request(self, method: str, path: str, body: bytes) -> httpx.Response:
-        """Send a request over the first batch that has a connection to spare."""
-        async with self._turn:
-            client, places = next((batch for batch in self._batches if not batch[1].locked()), (None, None))
-            if client is None or places is None:
-                client, places = self._make(_BATCH), asyncio.Semaphore(_BATCH)
-                self._batches.append((client, places))
-            async with places:
-                return await client.request(method, path, content=body, headers={"content-type": "application/json"})
-
-    async def aclose(self) -> None:
-        """Close them all."""
-        for client, _ in self._batches:
-            await client.aclose()
+class Away(ConnectionLost):
+    """Nobody listens where the service was before: it may be starting again."""
 
 
 class RemoteWorld:
@@ -114,13 +92,14 @@ class RemoteWorld:
         uds: Unix socket to use in place of TCP.
         attempts: how often a call is tried when the connection is lost.
         patience: seconds to wait for an answer, which includes waiting for a turn in the service; before that, as many seconds for a
-            service that has its hands full to take the call on (a call's own deadline, where it is shorter).
+            service that has its hands full, or is away, to take the call on (a call's own deadline, where it is shorter).
     """
 
     _pid: int
     _tell_busy_from: float
+    _tell_away_from: float
     _judges: tuple[AboutJudge, ...] | None
-    _lines: dict[tuple[asyncio.AbstractEventLoop, str], _Line]
+    _lines: dict[tuple[asyncio.AbstractEventLoop, str], Line]
 
     def __init__(self, url: str, uds: str | None = None, *, attempts: int = 4, patience: float = 600.0) -> None:
         self.url, self.uds = url, uds
@@ -239,8 +218,13 @@ class RemoteWorld:
     def _too_late(self) -> str:
         return f"the World did not answer within {self.patience:g} seconds"
 
-    async def _ready(self) -> None:
-        """Make sure that the service is there; raises `ConnectionLost` to be tried again."""
+    async def _ready(self, path: str) -> None:
+        """Make sure that the service is there before it is asked for `path`; raises `ConnectionLost` to be tried again."""
+
+    def _lost(self, error: httpx.RequestError) -> ConnectionLost:
+        """What is raised where a request met `error`."""
+        _log.info("connection to %s lost (%s)", self._place, type(error).__name__)
+        return ConnectionLost(f"{type(error).__name__} {error}".strip())
 
     async def _ask(self, method: str, path: str, body: bytes = b"", deadline: float | None = None) -> bytes:
         until = time.monotonic() + min(self.patience, deadline or self.patience)
@@ -253,7 +237,7 @@ class RemoteWorld:
 
         def enough(state: RetryCallState) -> bool:
             nonlocal lost
-            if state.outcome is not None and isinstance(state.outcome.exception(), Busy):
+            if state.outcome is not None and isinstance(state.outcome.exception(), Busy | Away):
                 return time.monotonic() + state.upcoming_sleep > until
             lost += 1
             return lost >= self.attempts
@@ -265,7 +249,7 @@ class RemoteWorld:
             reraise=True,
         ):
             with attempt:
-                await self._ready()
+                await self._ready(path)
                 return await self._ask_once(method, path, body)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -277,8 +261,7 @@ class RemoteWorld:
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
             raise
         except httpx.RequestError as error:  # a broken connection, or an answer that cannot be unpacked
-            _log.info("connection to %s lost (%s)", self._place, type(error).__name__)
-            raise ConnectionLost(f"{type(error).__name__} {error}".strip()) from error
+            raise self._lost(error) from error
         finally:
             reminder.cancel()
         if answer.status_code == httpx.codes.OK:
@@ -301,7 +284,7 @@ class RemoteWorld:
             self._tell_busy_from = now + _TELL_AFTER
             _log.info("the World at %s has its hands full and asked to come again in %g s", self._place, seconds)
 
-    def _line(self, kind: str) -> _Line:
+    def _line(self, kind: str) -> Line:
         """Connections for requests of one kind: a path of `_CONNECTIONS`, or all others together."""
         self._check_process()
         loop = asyncio.get_running_loop()
@@ -309,7 +292,7 @@ class RemoteWorld:
         if line is None:
             # those of closed loops cannot be closed any more, only dropped
             self._lines = {key: kept for key, kept in self._lines.items() if not key[0].is_closed()}
-            line = self._lines[loop, kind] = _Line(self._client, _CONNECTIONS.get(kind, _CONNECTIONS_OTHERWISE))
+            line = self._lines[loop, kind] = Line(self._client, _CONNECTIONS.get(kind, _CONNECTIONS_OTHERWISE))
         return line
 
     def _client(self, connections: int) -> httpx.AsyncClient:
@@ -332,7 +315,7 @@ class RemoteWorld:
         self._pid = os.getpid()
         self._judges = None
         self._lines = {}
-        self._tell_busy_from = 0.0
+        self._tell_busy_from = self._tell_away_from = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_pid", "_judges", "_lines")}
@@ -349,32 +332,55 @@ class HttpWorld(RemoteWorld):
         url: base address, e.g. `http://127.0.0.1:8000`, or `unix:/path/of/socket`.
         uds: Unix socket in place of TCP.
         attempts: how often a call is tried when the connection is lost.
-        patience: seconds to wait for an answer.
+        patience: seconds to wait for an answer, and for a service that was there to be there again.
+        tools: what the service must have at least, as the policy was told.
 
-    Before its first call it asks the service who it is, and raises `WorldError` if there is none.
+    Before its first call it asks the service who it is. It raises `WorldError` if there is none, and `ConfigError` if it lacks a tool.
     """
 
     _met: bool
 
     def __init__(
-        self, url: str = "http://localhost", uds: str | None = None, *, attempts: int = 4, patience: float = 600.0
+        self,
+        url: str = "http://localhost",
+        uds: str | None = None,
+        *,
+        attempts: int = 4,
+        patience: float = 600.0,
+        tools: Iterable[str] = (),
     ) -> None:
         if url.startswith("unix:"):
             url, uds = "http://localhost", "/" + url.removeprefix("unix:").lstrip("/")
         super().__init__(url, uds, attempts=attempts, patience=patience)
+        self.tools = tuple(tools)
+
+    async def deciding(self) -> Deciding:
+        """What decides the answers: what the service says of its configuration; raises as `health` does."""
+        return {"service": {"service": (await self.health()).config}}
 
     def _forget(self) -> None:
         super()._forget()
         self._met = False
 
-    async def _ready(self) -> None:
-        if not self._met:
-            self._met = True  # before the question: `health` comes through here too
-            try:
-                await self.health()
-            except BaseException:
-                self._met = False
-                raise
+    async def _ready(self, path: str) -> None:
+        if self._met or path == "/health":
+            return
+        there = (await self.health()).tools
+        if lacking := [name for name in self.tools if name not in there]:
+            raise ConfigError(
+                f"the World at {self._place} has no {', '.join(lacking)}: its tools are {', '.join(there) or 'none'}, and the policy is "
+                f"offered {', '.join(self.tools)}. Serve the same configuration there with `llmi serve`, or change services.tools"
+            )
+        self._met = True
+
+    def _lost(self, error: httpx.RequestError) -> ConnectionLost:
+        lost = super()._lost(error)
+        if not self._met or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return lost
+        if (now := time.monotonic()) >= self._tell_away_from:
+            self._tell_away_from = now + _TELL_AWAY
+            _log.warning("nobody listens at %s any more; waiting up to %g s for it", self._place, self.patience)
+        return Away(str(lost))
 
 
 def _reason(error: ConnectionLost | ValueError) -> str:

@@ -22,8 +22,9 @@ from llmi_env.task import Task
 from llmi_env.tools.base import Tool
 from llmi_env.world.calling import Calling
 from llmi_env.world.config import WorldConfig
+from llmi_env.world.deciding import parts_of
 from llmi_env.world.judging import Judging
-from llmi_env.world.protocol import AboutJudge, Judgments
+from llmi_env.world.protocol import AboutJudge, Deciding, Judgments
 from llmi_env.world.statistics import ToolFigures, ToolTally
 
 _log = logging.getLogger(__name__)
@@ -62,8 +63,14 @@ class InProcessWorld:
 
     @classmethod
     def from_config(cls, config: WorldConfig | None = None) -> InProcessWorld:
-        """A World of what `config` names; nothing is imported or loaded before the first use."""
-        return cls(config=config or WorldConfig())
+        """A World of what `config` names; nothing is imported or loaded before the first use.
+
+        Raises:
+            ConfigError: a limit of a tool that there is not.
+        """
+        config = config or WorldConfig()
+        config.check_limits()
+        return cls(config=config)
 
     @property
     def tool_names(self) -> tuple[str, ...]:
@@ -118,6 +125,11 @@ class InProcessWorld:
             for name, judge in zip(judging.names, await judging.judges(), strict=True)
         )
 
+    async def deciding(self) -> Deciding:
+        """What decides the answers; makes nothing."""
+        tools = {name: _named(tool) for name, tool in self._given_tools.items()}
+        return parts_of(self.config, tools, [judge_identity(judge) for judge in self._given_judges])
+
     def figures(self) -> dict[str, ToolFigures]:
         """What each tool has done since this World was made in this process, by name. Clock times: never part of what an episode tells."""
         return {name: tally.figures() for name, tally in self._tallies.items()}
@@ -162,6 +174,11 @@ class _Engine:
     async def aclose(self) -> None:
         await asyncio.gather(self.calling.aclose(), self.judging.aclose())
         await _close_all([*self.calling.tools, *self.judging.made])
+
+
+def _named(tool: Tool) -> str:
+    """What tells a tool that is an object from others, as far as it says so."""
+    return f"{type(tool).__module__}:{type(tool).__qualname__} {getattr(tool, 'fingerprint', '')}"
 
 
 async def _close_all(parts: Sequence[Tool | Judge]) -> None:

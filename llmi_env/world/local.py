@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
+import hmac
 import json
 import logging
 import os
+import secrets
 import socket
 import stat
 import subprocess
@@ -31,7 +32,10 @@ import platformdirs
 from llmi_env.errors import WorldError
 from llmi_env.world import wire
 from llmi_env.world.config import WorldConfig
+from llmi_env.world.deciding import parts_of
 from llmi_env.world.http import RemoteWorld
+from llmi_env.world.protocol import Deciding
+from llmi_env.world.variables import environment_of
 
 __all__ = ["LocalWorld", "runtime_dir"]
 
@@ -62,8 +66,13 @@ class LocalWorld(RemoteWorld):
         patience: float = 600.0,
     ) -> None:
         self.config = config or WorldConfig()
+        self.config.check_limits()
         self.start_timeout = start_timeout
         super().__init__("http://llmi", attempts=attempts, patience=patience)
+
+    async def deciding(self) -> Deciding:
+        """What decides the answers; starts no helper."""
+        return parts_of(self.config)
 
     async def aclose(self) -> None:
         """Close the connections and give up the lease, unless another client in this process shares it."""
@@ -74,7 +83,7 @@ class LocalWorld(RemoteWorld):
         """Give up the lease from synchronous code; the connections close when they are collected."""
         self._helper = None
 
-    async def _ready(self) -> None:
+    async def _ready(self, path: str) -> None:
         self._check_process()
         if self._helper is None:
             self._helper = _Helper.shared(self.config)
@@ -106,7 +115,7 @@ class _Helper:
     def shared(cls, config: WorldConfig) -> _Helper:
         """The one of this process for `config`."""
         folder = runtime_dir()
-        identity = identity_of(config)
+        identity = identity_of(config, _salt(folder))
         key = (os.getpid(), str(folder), identity)
         with _helpers_lock:
             helper = _helpers.get(key)
@@ -181,9 +190,6 @@ class _Helper:
             ) from error
 
     def _spawn(self, until: float) -> socket.socket:
-        config_path = self.socket.with_suffix(".json")
-        with _open_private(config_path, "wb") as file:
-            file.write(self.config.model_dump_json().encode())
         _children[:] = [child for child in _children if child.poll() is None]
         full = self._log_path.exists() and self._log_path.stat().st_size > _MAX_LOG
         log = _open_private(self._log_path, "wb" if full else "ab")
@@ -191,14 +197,18 @@ class _Helper:
         # fmt: off
         command = [
             sys.executable, "-m", "llmi_env.world.serve_local",
-            "--config", str(config_path), "--socket", str(self.socket), "--identity", self.identity,
+            "--socket", str(self.socket), "--identity", self.identity,
         ]
         # fmt: on
-        with log:
+        # The configuration goes by a file without a name: one with a name would have to outlive the helper that ends at this moment, and a
+        # pipe would hold us up until it is read.
+        with log, tempfile.TemporaryFile(dir=self.socket.parent) as given:
+            given.write(self.config.model_dump_json().encode())
+            given.seek(0)
             start = log.tell()
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -250,8 +260,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def identity_of(config: WorldConfig) -> str:
-    """Names the helper that can serve `config` here: the same configuration, version, interpreter, folder and `LLMI_*` variables."""
+def identity_of(config: WorldConfig, salt: bytes) -> str:
+    """Names the helper that can serve `config` here: the same configuration, version, interpreter, folder and environment (`environment_of`).
+
+    Everybody can see the name in the list of processes, and keys of services enter it: without the salt nobody could tell one by trying.
+    """
     parts = {
         "config": config.digest(),
         "version": wire.VERSION,
@@ -259,9 +272,20 @@ def identity_of(config: WorldConfig) -> str:
         "python": sys.executable,
         # relative paths in the configuration mean this folder
         "folder": os.getcwd(),
-        "environment": {key: value for key, value in os.environ.items() if key.startswith("LLMI_")},
+        "environment": environment_of(config),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return hmac.new(salt, json.dumps(parts, sort_keys=True).encode(), "sha256").hexdigest()[:16]
+
+
+def _salt(folder: Path) -> bytes:
+    """Random bytes that all processes which use `folder` share."""
+    path = folder / "salt"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile(dir=folder) as fresh, contextlib.suppress(FileExistsError):
+            fresh.write(secrets.token_bytes(32))
+            fresh.flush()
+            os.link(fresh.name, path)  # whole, or another process's
+    return path.read_bytes()
 
 
 def runtime_dir() -> Path:
@@ -304,7 +328,7 @@ def runtime_dir() -> Path:
 
 
 def _open_private(path: Path, mode: str) -> IO[bytes]:
-    # the folder is 0700 already; a configuration may hold keys, so its file says so too
+    # the folder is 0700 already; a log tells what was asked, so its file says so too
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags, 0o600)
 

@@ -15,7 +15,7 @@ from llmi_env.task import Task
 from llmi_env.tools.base import Tool
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
-from llmi_env.world.protocol import Judgments, World
+from llmi_env.world.protocol import Deciding, DecidingWorld, Judgments, World
 
 
 class OverlayWorld:
@@ -43,6 +43,12 @@ class OverlayWorld:
         """Judge a document; see `World.judge`."""
         world = self._own if self._judges else self._base
         return await world.judge(document, task)
+
+    async def deciding(self) -> Deciding:
+        """What decides the answers: of the base what is not covered, as far as the base tells."""
+        base = await self._base.deciding() if isinstance(self._base, DecidingWorld) else {}
+        own = await self._own.deciding()
+        return {**base, **{name: part for name, part in own.items() if self._judges or name != "judges"}}
 
     async def aclose(self) -> None:
         """Nothing to do: the objects and the base stay their owners' to close."""

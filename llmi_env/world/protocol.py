@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from llmi_env.calls import Call
 from llmi_env.document import Document, Outcome, Picture
@@ -91,6 +91,19 @@ class AboutJudge:
     name: str
     identity: str
     terms: tuple[str, ...]
+
+
+Deciding = Mapping[str, Mapping[str, Any]]
+"""What decides a World's answers, in parts; see `llmi_env.world.deciding`."""
+
+
+@runtime_checkable
+class DecidingWorld(World, Protocol):
+    """A World that tells what decides its answers, as all do that `llmi_env.world.connect` makes."""
+
+    async def deciding(self) -> Deciding:
+        """What decides the answers: where it is equal, the same calls and documents have the same ones."""
+        ...
 
 
 @runtime_checkable

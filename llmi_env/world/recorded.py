@@ -12,6 +12,7 @@ replay that has lost its way must not look like a bad document.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,11 +24,15 @@ from llmi_env.document import Document, Outcome, Picture
 from llmi_env.errors import ConfigError, WorldError
 from llmi_env.task import Task
 from llmi_env.world.cache import call_key
-from llmi_env.world.protocol import AboutJudge, Judgments, TellingWorld, World
+from llmi_env.world.config import WorldConfig
+from llmi_env.world.deciding import parts_of
+from llmi_env.world.protocol import AboutJudge, DecidingWorld, Judgments, TellingWorld, World
 from llmi_env.world.recording import Recording, document_key
 from llmi_env.world.wire import CallMessage
 
 __all__ = ["RecordedWorld", "RecordingWorld", "laid_over"]
+
+_log = logging.getLogger(__name__)
 
 
 class _InFolder:
@@ -64,7 +69,8 @@ class _InFolder:
 class RecordingWorld(_InFolder):
     """Another World, every answer of which is written down. Several processes may record into one folder, also one after the other.
 
-    A call that is in the recording already is answered from it, also where it failed: in a recording, the same call has the same outcome.
+    A call that is in the recording already is answered from it, also where it failed: in a recording, the same call has the same outcome. So
+    the World has to be made of what the recording was made with: `ConfigError` says in what it is not.
 
     Args:
         world: answers; it is closed with this one.
@@ -74,7 +80,7 @@ class RecordingWorld(_InFolder):
     def __init__(self, world: World, folder: str | Path) -> None:
         super().__init__(folder)
         self.world = world
-        self._told = False
+        self._told = self._agreed = False
 
     @property
     def tool_names(self) -> tuple[str, ...] | None:
@@ -85,8 +91,10 @@ class RecordingWorld(_InFolder):
         """Carry out and record one call; see `World.run`.
 
         Raises:
+            ConfigError: the recording is that of another configuration.
             WorldError: the recording cannot be written, or a picture in it is damaged.
         """
+        await self._agree()
         given, recording = tuple(pictures), self.recording
         key = await asyncio.to_thread(call_key, call, given, seed)
         known = await asyncio.to_thread(recording.outcome, key)
@@ -99,8 +107,10 @@ class RecordingWorld(_InFolder):
         """Judge and record a document; see `World.judge`.
 
         Raises:
+            ConfigError: the recording is that of another configuration.
             WorldError: the recording cannot be written.
         """
+        await self._agree()
         recording = self.recording
         key = await asyncio.to_thread(document_key, document, task)
         known = await asyncio.to_thread(recording.final_judgments, key)
@@ -120,9 +130,19 @@ class RecordingWorld(_InFolder):
         """Of each judge, as the World tells; it is recorded."""
         if not isinstance(self.world, TellingWorld):
             return ()
+        await self._agree()
         judges = await self.world.about_judges()
         await asyncio.to_thread(self.recording.add_judges, judges)
         return judges
+
+    async def _agree(self) -> None:
+        """Make sure that what is recorded are answers of such a World."""
+        if self._agreed or not isinstance(self.world, DecidingWorld):
+            return
+        told = await asyncio.to_thread(self.recording.agree, await self.world.deciding())
+        if told:
+            raise _other(self.folder, told, "record into another folder")
+        self._agreed = True
 
     async def aclose(self) -> None:
         """Close the World."""
@@ -134,16 +154,27 @@ class RecordedWorld(_InFolder):
 
     Args:
         folder: of the recording.
+        config: what the World would be made of that is replayed, where that is known.
 
     Raises:
-        ConfigError: nothing is recorded there.
+        ConfigError: nothing is recorded there, or answers of another configuration.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, config: WorldConfig | None = None) -> None:
         super().__init__(folder)
         if not self.folder.is_dir():
             raise ConfigError(
                 f"nothing is recorded in {self.folder}: a run with world='record:{folder}' makes the recording"
+            )
+        if config is None:
+            return
+        # Judges, and tools, that are objects stand in no configuration.
+        told = self.recording.differences({name: part for name, part in parts_of(config).items() if part})
+        if told:
+            raise _other(self.folder, told, "replay it with the configuration of then")
+        if len(self.recording) and not self.recording.tells_its_world:
+            _log.warning(
+                "%s does not say what configuration it was made with, so this one is not compared", self.folder
             )
 
     async def run(self, call: Call, pictures: Sequence[Picture] = (), *, seed: int = 0) -> Outcome:
@@ -192,6 +223,10 @@ class RecordedWorld(_InFolder):
             f"the recording {self.folder} holds {what} {wanted} ({len(self.recording)} others are there). A replay must ask what was asked "
             "then: the same tasks, seeds, policy and options. What is new is recorded by a run with world='record:...' into that folder"
         )
+
+
+def _other(folder: Path, told: Sequence[str], remedy: str) -> ConfigError:
+    return ConfigError(f"the recording {folder} was made with another configuration ({'; '.join(told[:8])}): {remedy}")
 
 
 def laid_over(world: World, lay: Callable[[World], World]) -> World:

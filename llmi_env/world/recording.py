@@ -3,6 +3,7 @@
     calls.jsonl       one line for each call: the call as written, digests of the pictures that it points at, its seed, its outcome
     judgments.jsonl   one line for each judgment: the question, the document as written, the scores and the lack of scores
     judges.jsonl      who judged, and which terms
+    made_of.jsonl     what decided the answers, part by part (`llmi_env.world.deciding`)
     pictures/ab/...   the pictures as PNG, by SHA-256 of the file
 
 Lines are only ever added, under a lock that all processes share, and a picture stands whole on the disk before its line: a kill loses what
@@ -31,8 +32,9 @@ from llmi_env.errors import WorldError
 from llmi_env.judges.cache import judgment_key
 from llmi_env.task import Task
 from llmi_env.world.cache import lasting
+from llmi_env.world.deciding import differences
 from llmi_env.world.kept_outcome import outcome_of, told
-from llmi_env.world.protocol import AboutJudge, Judgments, Scored
+from llmi_env.world.protocol import AboutJudge, Deciding, Judgments, Scored
 from llmi_env.world.wire import CallMessage, JudgmentMessage
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Recording:
         self._calls = _Lines(folder / "calls.jsonl")
         self._judgments = _Lines(folder / "judgments.jsonl")
         self._judges = _Lines(folder / "judges.jsonl")
+        self._made_of = _Lines(folder / "made_of.jsonl")
 
     def outcome(self, key: str) -> Outcome | None:
         """What the call came to, `None` where it is not recorded.
@@ -138,6 +141,37 @@ class Recording:
         if tuple(judges) != self.judges():
             entries = [{"name": one.name, "identity": one.identity, "terms": list(one.terms)} for one in judges]
             self._judges.add({"format": _FORMAT, "key": "judges", "judges": entries, "final": False})
+
+    @property
+    def tells_its_world(self) -> bool:
+        """Whether it says what decided its answers; those made before that was asked do not."""
+        return len(self._made_of) > 0
+
+    def agree(self, parts: Deciding) -> list[str]:
+        """Record what decides the answers, as far as that is news; returns in what it differs from what is recorded.
+
+        Raises:
+            WorldError: it cannot be written.
+        """
+        if len(self) and not self.tells_its_world:
+            _log.warning("%s does not say what configuration it was made with; it goes on with this one", self.folder)
+        try:
+            for name, options in parts.items():
+                if self._made_of.find(name) is None:
+                    self._made_of.add({"format": _FORMAT, "key": name, "options": dict(options), "final": True})
+        except OSError as error:
+            raise WorldError(f"the recording {self.folder} cannot be written: {error}") from error
+        return self.differences(parts)
+
+    def differences(self, parts: Deciding) -> list[str]:
+        """In what these parts differ from those that are recorded."""
+        told = []
+        for name, options in parts.items():
+            line = self._made_of.find(name)
+            kept = None if line is None else line.get("options")
+            if isinstance(kept, dict):
+                told += differences(kept, options)
+        return told
 
     def __len__(self) -> int:
         """How many calls and judgments are recorded."""

@@ -1,7 +1,7 @@
-"""The helper process of `LocalWorld`: `python -m llmi_env.world.serve_local --config FILE --socket PATH --identity ID`.
+"""The helper process of `LocalWorld`: `python -m llmi_env.world.serve_local --socket PATH --identity ID`, its configuration on standard input.
 
 It serves one World on a Unix socket and ends by itself once nobody has held a lease for a while. A lock that the kernel releases with
-the process makes sure that one socket has one helper, however the last one ended.
+the process makes sure that one socket has one helper, however the last one ended; one that comes while another ends waits for it.
 """
 
 from __future__ import annotations
@@ -29,26 +29,35 @@ _log = logging.getLogger(__name__)
 _FIRST_CLIENT = 60.0
 """Seconds to wait for the first client; it is the one that started this process."""
 _LOOK_EVERY = 0.25
+_OTHER_ENDS = 600.0
+"""Seconds to wait for a helper that is ending: a tool's thread may be at work. Whoever started this process gives up, and ends it, earlier."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until the last client is gone."""
     parser = argparse.ArgumentParser(prog="python -m llmi_env.world.serve_local", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="WorldConfig as JSON")
     parser.add_argument("--socket", type=Path, required=True, help="path of the Unix socket")
     parser.add_argument("--identity", required=True, help="what clients must ask for")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     allow_many_clients()
-    config = WorldConfig.model_validate_json(options.config.read_text(encoding="utf-8"))
+    config = WorldConfig.model_validate_json(sys.stdin.buffer.read())
+    _close_input()
     try:
-        with filelock.FileLock(options.socket.with_suffix(".serve"), timeout=15):
+        with filelock.FileLock(options.socket.with_suffix(".serve"), timeout=_OTHER_ENDS):
             asyncio.run(_serve(config, options.socket, options.identity))
     except filelock.Timeout:
         _log.error("another helper holds %s", options.socket)
         return 1
     return 0
+
+
+def _close_input() -> None:
+    """Have nothing on standard input: the processes that tools start inherit it, and the configuration is none of their business."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
 
 
 def allow_many_clients() -> None:
@@ -79,9 +88,8 @@ async def _serve(config: WorldConfig, path: Path, identity: str) -> None:
         await server.serve(sockets=[listener])
     finally:
         watch.cancel()
-        for left in (path, path.with_suffix(".json")):
-            with contextlib.suppress(FileNotFoundError):
-                left.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
     _log.info("ended")
 
 

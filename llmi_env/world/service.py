@@ -34,6 +34,7 @@ from llmi_env.errors import LLMIError, WorldError
 from llmi_env.task import Task
 from llmi_env.world import openapi, wire
 from llmi_env.world.config import WorldConfig
+from llmi_env.world.deciding import digest_of
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.metrics import CONTENT_TYPE, Metrics
 from llmi_env.world.readiness import Readiness, Ready
@@ -197,11 +198,11 @@ def create_app(
 
     @app.get("/health", summary="What is served", **openapi.operation(wire.Health, statuses=(401,)))
     async def health() -> Response:
-        """Version, protocol and tools; clients compare `protocol` with their own before anything else."""
+        """Version, protocol, tools, a digest of what decides answers; clients compare `protocol` with their own before anything else."""
         found = wire.Health(
             version=wire.VERSION,
             protocol=wire.PROTOCOL,
-            config=served.config.digest(),
+            config=digest_of(await served.deciding()),
             tools=list(served.tool_names),
             requests=requests,
             clients=leases.held if leases is not None else None,

@@ -51,6 +51,7 @@ class Limits:
         max_per_client: calls, and documents, of one client: of one token, or one address where there are no tokens.
         max_body: bytes of a request's body.
         max_pixels: pixels of all pictures of a request: a small PNG may unfold to many.
+        max_pictures: pictures of a request.
         client_seconds: how long a client may take to send its body.
     """
 
@@ -59,6 +60,7 @@ class Limits:
     max_per_client: int | None = None
     max_body: int | None = None
     max_pixels: int | None = None
+    max_pictures: int | None = None
     client_seconds: float | None = None
 
     def places(self, route: str) -> int | None:
@@ -66,12 +68,11 @@ class Limits:
         return {"/run": self.max_in_flight, "/judge": self.max_judging}.get(route)
 
     def check_pictures(self, pictures: Iterable[wire.PictureMessage]) -> None:
-        """Raise `ValueError` where the pictures of a message unfold to too much; reads their headers only."""
-        if self.max_pixels is None:
-            return
-        # A PNG begins with 8 bytes of signature, then length and name of the header, then width and height.
-        sizes = ((int.from_bytes(one.png[16:20]), int.from_bytes(one.png[20:24])) for one in pictures)
-        if (total := sum(width * height for width, height in sizes)) > self.max_pixels:
+        """Raise `ValueError` where the pictures of a message are too many, or unfold to too much; nothing is unfolded for it."""
+        given = list(pictures)
+        if self.max_pictures is not None and len(given) > self.max_pictures:
+            raise ValueError(f"it has {len(given)} pictures, {self.max_pictures} are allowed")
+        if self.max_pixels is not None and (total := sum(one.pixels() for one in given)) > self.max_pixels:
             raise ValueError(f"its pictures have {total} pixels together, {self.max_pixels} are allowed")
 
 

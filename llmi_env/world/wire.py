@@ -11,7 +11,8 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
@@ -140,14 +141,11 @@ class PictureMessage(_Message):
         Raises:
             ValueError: the bytes are no PNG, or too large a one; or the attachment cannot be let in.
         """
-        try:
-            with Image.open(io.BytesIO(self.png), formats=["PNG"]) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise ValueError(f"a picture of {opened.width}x{opened.height} pixels is too large to be sent")
-                opened.load()
-                image = opened.copy()
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"not a readable PNG: {error}") from error
+        with self._opened() as opened:
+            opened.load()
+            image = opened.copy()
+            # texts and the like are packed too, and nobody asks for them
+            image.info = {name: value for name, value in opened.info.items() if name == "transparency"}
         provenance = Provenance(
             unpack(self.backend),
             unpack(self.title),
@@ -160,6 +158,26 @@ class PictureMessage(_Message):
         )
         attachment = None if self.attachment is None else self.attachment.value()
         return Picture(image, provenance, self.seconds, attachment, self.queued)
+
+    def pixels(self) -> int:
+        """How many pixels it unfolds to, as `value` would; nothing is unfolded for it.
+
+        Raises:
+            ValueError: the bytes are no PNG, or too large a one.
+        """
+        with self._opened() as opened:
+            return opened.width * opened.height
+
+    @contextmanager
+    def _opened(self) -> Iterator[Image.Image]:
+        """The PNG, its headers read by the one who would unfold it: of two headers, another reader might believe the other."""
+        try:
+            with Image.open(io.BytesIO(self.png), formats=["PNG"]) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise ValueError(f"a picture of {opened.width}x{opened.height} pixels is too large to be sent")
+                yield opened
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"not a readable PNG: {error}") from error
 
 
 class FailureMessage(_Message):

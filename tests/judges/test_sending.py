@@ -74,6 +74,8 @@ def test_each_picture_is_encoded_once_whoever_asks(monkeypatch: pytest.MonkeyPat
         found = list(threads.map(urls.of, [red, blue] * 20))
     assert set(found) == {data_url(red, 64, 8_000), data_url(blue, 64, 8_000)}
     assert len(encoded) == 2
+    assert urls.ready(red)
+    assert not urls.ready(green)
     urls.of(green)  # the one used longest ago goes
     urls.of(green)
     assert len(encoded) == 3

@@ -141,6 +141,13 @@ def test_what_a_question_may_not_hold_never_reaches_the_reader(
     assert models.asked == {"writer": 2, "reader": 1}
 
 
+def test_a_long_topic_may_stand_in_the_task_as_it_is(models: Models, tmp_path: Path) -> None:
+    topic = "how a fire brigade of nine people spends a day on which nothing burns"
+    result = built(models, tmp_path / "tasks.jsonl", 1, wishes=Wishes(topics=(topic,)), validator=None)
+    assert (result.made, result.versions) == (1, 1)
+    assert topic in rows(tmp_path / "tasks.jsonl")[0]["question"]
+
+
 def test_an_answer_that_does_not_fit_the_order_is_sent_back(models: Models, tmp_path: Path) -> None:
     def other(request: dict[str, Any]) -> str:
         draft = json.loads(good_draft(user_text(request)))

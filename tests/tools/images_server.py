@@ -31,7 +31,7 @@ from email.policy import HTTP
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from PIL import Image
 
 KEY = "sk-proj-3F/9+c4ret=="
@@ -71,12 +71,14 @@ class ImagesServer:
     Attributes:
         requests: what came so far.
         instead: what is answered in place of a picture, whatever the path; `None` for the documented behaviour.
+        elsewhere: where `GET /moved` redirects to.
     """
 
     requests: list[Received] = field(default_factory=list)
     instead: Answer | None = None
     stored: dict[str, bytes] = field(default_factory=dict)
     fetched: list[dict[str, str]] = field(default_factory=list)
+    elsewhere: str = ""
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -96,6 +98,8 @@ class ImagesServer:
         @app.get("/{rest:path}")
         async def get(request: Request, rest: str) -> Response:
             self.fetched.append({name.lower(): value for name, value in request.headers.items()})
+            if rest == "moved":
+                return RedirectResponse(self.elsewhere, 302)
             if rest in self.stored:
                 return Response(self.stored[rest], media_type="image/png")
             return JSONResponse({"detail": "Not Found"}, 404)

@@ -314,13 +314,31 @@ class TestDataSets:
             ("saved", Columns(image="pic"), "--image: the data set has no column 'pic'"),
             ("saved", Columns(licence="column:rights"), "--licence.*'rights'"),
             ("splits:tset", Columns(), "no split 'tset', did you mean 'test'"),
-            ("nowhere/to/be/found", Columns(), "neither a file or folder here nor the name of a data set"),
+            ("nowhere/to/be/found", Columns(), "there is no file or folder '/"),
             ("empty", Columns(), "without 'hf:'"),
         ],
     )
     def test_what_is_not_there_is_named(self, table: Path, name: str, columns: Columns, message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             add_data_set(f"{table}/{name}", columns=columns)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("nofile.parquet", "there is no file or folder 'nofile.parquet'"),
+            ("owls/nofile.parquet:test", "there is no file or folder 'owls/nofile.parquet'"),
+            ("./owls", "there is no file or folder './owls'"),
+            ("~/nothing-of-the-kind", "there is no file or folder"),
+            ("a/b/c", "neither a file or folder here nor the name of a data set"),
+        ],
+    )
+    def test_what_is_no_name_on_the_hub_is_not_asked_for_there(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+    ) -> None:
+        datasets = pytest.importorskip("datasets")
+        monkeypatch.setattr(datasets, "load_dataset", lambda *args, **options: pytest.fail("the hub was asked"))
+        with pytest.raises(ConfigError, match=message):
+            add_data_set(f"hf:{name}")
 
     def test_columns_have_to_be_named_where_they_cannot_be_guessed(self, tmp_path: Path) -> None:
         datasets = pytest.importorskip("datasets")

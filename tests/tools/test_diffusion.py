@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from llmi_env.document import Picture
-from llmi_env.errors import BadParams, ConfigError, MissingExtra, ToolUnavailable
+from llmi_env.errors import AssetError, BadParams, ConfigError, MissingExtra, ToolUnavailable
+from llmi_env.tools import run
 from llmi_env.tools.base import Tool, ToolContext
 from llmi_env.tools.diffusion import EMBEDDED, DiffusionTool, _embedded_folder
 
@@ -115,8 +116,8 @@ def test_it_closes_twice_and_draws_again() -> None:
     ("options", "message"),
     [
         ({"dtype": "float"}, "did you mean 'float16'|did you mean 'float32'"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"width": -5}, "width must be at least 1"),
+        ({"steps": 0}, "'steps': .*greater than or equal to 1"),
+        ({"width": -5}, "'width': .*greater than or equal to 1"),
         ({"model": "./no/such/folder"}, "no folder"),
     ],
 )
@@ -146,9 +147,55 @@ def test_a_folder_that_is_no_pipeline_is_unavailable(tmp_path: Path) -> None:
         draw(DiffusionTool(model=str(tmp_path)), "a cat")
 
 
-def test_an_option_that_the_pipeline_does_not_take_is_named() -> None:
-    with pytest.raises(ToolUnavailable, match="negative"):
-        draw(DiffusionTool(options={"negative_prompt": "text"}), "a cat")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"options": {"negative_prompt": "text"}}, "TinyDiffusionPipeline takes no 'negative_prompt'"),
+        ({"device": "gpu"}, r"the device 'gpu' cannot be used here .*take 'auto' or 'cpu'"),
+        ({"device": "cuda:99"}, r"the device 'cuda:99' cannot be used here"),
+        ({"scheduler_options": {"timestep_spacing": "bananas"}}, "20? steps by .*Scheduler with .*bananas"),
+        ({"steps": 10**6}, "1000000 steps by"),
+    ],
+)
+def test_a_set_up_that_cannot_work_is_an_error_and_no_call_that_failed(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run("diffusion", {"prompt": "a cat"}, **options)
+
+
+@pytest.mark.parametrize("error", ["RepositoryNotFoundError", "RevisionNotFoundError", "RemoteEntryNotFoundError"])
+def test_a_model_that_the_hub_does_not_have_is_an_error(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    import httpx
+    from diffusers import DiffusionPipeline
+    from huggingface_hub import errors
+
+    def from_pretrained(name: str, local_files_only: bool, **keywords: Any) -> Any:
+        if local_files_only:
+            raise errors.LocalEntryNotFoundError("not in the cache")
+        gone = httpx.Response(404, request=httpx.Request("GET", "https://huggingface.co/no/such-model"))
+        try:
+            raise getattr(errors, error)("404 Client Error", response=gone)
+        except OSError as found:
+            raise OSError("no/such-model is not a valid model identifier") from found
+
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", from_pretrained)
+    monkeypatch.setattr("llmi_env.hub._reachable", lambda: True)
+    with pytest.raises(ConfigError, match="the hub has no pipeline 'no/such-model'"):
+        draw(DiffusionTool(model="no/such-model"), "a cat")
+    monkeypatch.setattr("llmi_env.hub._reachable", lambda: False)
+    with pytest.raises(AssetError, match=r"hub cannot be reached .*: hf download no/such-model"):
+        draw(DiffusionTool(model="no/such-model"), "a cat")
+
+
+def test_what_breaks_on_the_way_to_the_hub_is_the_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import DiffusionPipeline
+
+    def from_pretrained(name: str, local_files_only: bool, **keywords: Any) -> Any:
+        raise OSError("not in the cache" if local_files_only else "503 Server Error")
+
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", from_pretrained)
+    monkeypatch.setattr("llmi_env.hub._reachable", lambda: True)
+    with pytest.raises(ToolUnavailable, match="cannot be loaded: 503"):
+        draw(DiffusionTool(model="some/model"), "a cat")
 
 
 def test_the_pipeline_survives_saving(pipeline: Any, tmp_path: Path) -> None:
@@ -245,4 +292,4 @@ def test_any_other_pipeline_is_taken_by_its_folder(tmp_path: Path) -> None:
 
 
 def test_the_default_is_the_embedded_pipeline() -> None:
-    assert DiffusionTool()._model == EMBEDDED
+    assert DiffusionTool().options.model == EMBEDDED

@@ -121,8 +121,8 @@ def test_settings_alone_are_those_of_the_pipelines_own_scheduler(stable: str) ->
             {"scheduler": "DDIMScheduler", "scheduler_options": {"eta_": 1}},
             "DDIMScheduler has no setting 'eta_'",
         ),
-        ({"batch": 0}, "batch must be at least 1"),
-        ({"batch_wait": -1}, "batch_wait is a number of seconds"),
+        ({"batch": 0}, "'batch': .*greater than or equal to 1"),
+        ({"batch_wait": -1}, "'batch_wait': .*greater than or equal to 0"),
     ],
 )
 def test_schedulers_and_batches_out_of_range_are_told_at_once(
@@ -130,6 +130,21 @@ def test_schedulers_and_batches_out_of_range_are_told_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         DiffusionTool(model=stable, **options)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_the_pipeline_refuses_on_sight_is_a_mistake_of_the_set_up(stable: str, batch: int) -> None:
+    tool = DiffusionTool(model=stable, height=63, width=64, batch=batch)
+
+    async def together() -> list[Any]:
+        calls = (tool({"prompt": "ab"}, ToolContext(seed=seed)) for seed in range(2))
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        await tool.aclose()
+        return list(found)
+
+    for error in asyncio.run(together()):
+        assert isinstance(error, ConfigError)
+        assert "divisible by 8" in str(error)
 
 
 def test_the_embedded_pipeline_draws_one_by_one() -> None:

@@ -10,7 +10,9 @@ import io
 import json
 import logging
 import pickle
+import re
 import socket
+import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -127,6 +129,25 @@ def config_of(url: str) -> WorldConfig:
 
 def formula(url: str, tex: str) -> Outcome:
     return asyncio.run(InProcessWorld.from_config(config_of(url)).run(Call("formula", "a law", {"tex": tex}), seed=1))
+
+
+@pytest.mark.parametrize(
+    ("tex", "told"),
+    [
+        (r"\hspace{100000}x", "too large: 27.* points"),
+        (r"x\hspace{-100000}y", "too large"),
+        ("x" * 400, "too large"),
+        (r"\sqrt{" * 70 + "x" + "}" * 70, "nested too deeply"),
+        (r"\frac{1}", "cannot be read"),
+    ],
+)
+def test_the_examples_service_bounds_what_it_draws(formulas: str, tex: str, told: str) -> None:
+    started = time.monotonic()
+    outcome = formula(formulas, tex)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.fault) == ("bad_params", "policy")
+    assert re.search(told, outcome.message)
+    assert time.monotonic() - started < 10
 
 
 def test_the_examples_service_draws_what_its_configuration_says(formulas: str) -> None:

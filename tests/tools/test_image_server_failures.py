@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import logging
 import pickle
 import struct
 import time
 import zlib
+from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from llmi_env.tools.image_server import ImageServerTool
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
 from tests.serving import served
-from tests.tools.image_tools import OPENAI, Service, all_said, draw, ran
+from tests.tools.image_tools import OPENAI, Service, all_said, draw, ran, same
 from tests.tools.images_server import KEY, ImagesServer, Received, encoded, failing, painted, raw, saying
 
 pytest.importorskip("openai")
@@ -136,6 +138,35 @@ def test_an_answer_is_bounded(service: Service) -> None:
         draw(service.tool(max_mb=1))
 
 
+@pytest.mark.parametrize("status", [500, 302])
+def test_an_error_without_end_is_bounded_too(service: Service, status: int) -> None:
+    sent = 0
+
+    async def endless(received: Received) -> Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            nonlocal sent
+            while True:
+                sent += 1
+                yield b"no " * 30_000
+                await asyncio.sleep(0)
+
+        return StreamingResponse(chunks(), status, {"location": "/"}, media_type="application/json")
+
+    service.server.instead = endless
+    with pytest.raises(ToolUnavailable, match=rf"HTTP {status} from .*'no no .*and 65\d\d\d characters more"):
+        draw(service.tool())
+    assert sent < 200  # 18 MB: what the sockets of both sides take in before the end is noticed
+
+
+def test_an_answer_that_nobody_asked_to_be_packed_is_not_unpacked(service: Service) -> None:
+    packed = gzip.compress(bytes(50_000_000))
+    for status, message in ((200, "the answer is packed, which was not asked for"), (500, "HTTP 500")):
+        service.server.instead = lambda _, status=status: Response(packed, status, {"content-encoding": "gzip"})
+        with pytest.raises(ToolUnavailable, match=message):
+            draw(service.tool(max_mb=1))
+    assert service.server.requests[0].headers["accept-encoding"] == "identity"
+
+
 def test_pictures_of_other_formats_are_made_plain(service: Service) -> None:
     buffer = io.BytesIO()
     Image.new("RGBA", (20, 10), (0, 0, 0, 0)).save(buffer, format="WEBP")
@@ -227,7 +258,14 @@ def test_only_the_servers_own_address_may_be_private(service: Service) -> None:
         service.server.instead = naming(f"{address}/secret.png")
         with pytest.raises(ToolUnavailable, match="has a loopback address"):
             draw(service.tool())
+        # nor by a detour by way of the server's own address
+        service.server.elsewhere = f"{address}/secret.png"
+        service.server.instead = naming(f"{service.address}/moved")
+        with pytest.raises(ToolUnavailable, match="has a loopback address"):
+            draw(service.tool())
     assert other.fetched == []
+    service.server.elsewhere = "/" + service.server.keep("own.png", painted("own"))
+    assert same(draw(service.tool()), painted("own"))
 
 
 # ---------------------------------------------------------------------------------------------------------------- keys
@@ -240,6 +278,7 @@ ECHOES = [
     pytest.param(raw(f"<html>{KEY}</html>".encode(), 200, "text/html"), id="a page"),
     pytest.param(saying({"error": {"message": f"bad {KEY}"}}), id="an error in a success"),
     pytest.param(raw(KEY.encode(), length=900), id="cut"),
+    pytest.param(failing(500, "boom", {"x-request-id": KEY, "x-echo": f"Bearer {KEY}"}), id="headers"),
     pytest.param(saying({"data": [{"url": f"http://127.0.0.1:9/{KEY}"}]}), id="an address"),
     pytest.param(saying({"data": [{"b64_json": KEY}]}), id="a picture"),
     pytest.param(_hanging, id="a time-out"),

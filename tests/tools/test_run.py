@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
 import pytest
 from PIL import Image
@@ -55,11 +57,37 @@ def test_tools_are_used_again() -> None:
     tool = SimulatedTool()
     assert tools.run(tool, {"query": "owl"}) == tools.run(tool, {"query": "owl"})
     tools.run(SIMULATED, {"query": "a"})
-    before = dict(tools._pool)
+    before = [kept.world for kept in tools._pool[SIMULATED].values()]
     tools.run(SIMULATED, {"query": "b"})
-    assert tools._pool == before
+    assert [kept.world for kept in tools._pool[SIMULATED].values()] == before
     with pytest.raises(ConfigError, match="by name"):
         tools.run(tool, {"query": "owl"}, latency=1)
+
+
+def test_only_the_options_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[float] = []
+
+    async def aclose(tool: SimulatedTool) -> None:
+        closed.append(tool.latency)
+
+    monkeypatch.setattr(SimulatedTool, "aclose", aclose)
+    monkeypatch.setattr(tools, "_pool", {})
+    slow = threading.Thread(target=lambda: tools.run(SIMULATED, {"query": "owl"}, latency=0.5))
+    slow.start()
+    while not tools._pool:
+        time.sleep(0.01)
+    for latency in (0.01, 0.02, 0.03, 0.02, 0.04):
+        assert isinstance(tools.run(SIMULATED, {"query": "owl"}, latency=latency), Picture)
+    slow.join()
+    assert closed == [0.01, 0.02, 0.03, 0.02]  # what is at work is left alone
+    assert len(tools._pool[SIMULATED]) == 2
+
+
+def test_a_tool_may_have_an_option_named_params() -> None:
+    params = {"tex": "the formula"}
+    outcome = tools.run("http", {"tex": "x"}, params=params, url="http://127.0.0.1:9/x", purpose="sets a formula")
+    assert isinstance(outcome, Failure)
+    assert outcome.kind == "unavailable"
 
 
 def test_mistakes_are_named() -> None:

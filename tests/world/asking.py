@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,14 +31,22 @@ def message(number: int = 0, pictures: tuple[Picture, ...] = ()) -> bytes:
 
 
 @contextmanager
-def serving(app: FastAPI, client_seconds: float = 30.0) -> Iterator[str]:
-    """The application behind the server of `llmi serve`, in a thread."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+def serving(app: FastAPI, client_seconds: float = 30.0, path: Path | None = None) -> Iterator[str]:
+    """The application behind the server of `llmi serve`, in a thread, on a port or the Unix socket `path`; gives the address."""
+    if path is None:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    else:
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+        address = f"unix:{path}"
     server = WorldServer(app, grace=0, client_seconds=client_seconds)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield address
     finally:
         server.stop()
         thread.join(20)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import pickle
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,33 @@ def test_same_seed_same_picture_other_seed_another() -> None:
 
     first, again, other = asyncio.run(three())
     assert first == again != other
+
+
+def read_late(cut: int | None = None) -> Picture:
+    """A picture as `Image.open` gives it: its pixels are still in the file, of which `cut` bytes are there."""
+    file = io.BytesIO()
+    Image.effect_noise((40, 40), 90).convert("RGB").save(file, format="PNG")
+    return Picture(Image.open(io.BytesIO(file.getvalue()[:cut])), Provenance("test"))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [(read_late(cut=2000), "truncated"), (picture((0, 5)), "0x5 pixels"), (picture((5, 0)), "5x0 pixels")],
+)
+def test_a_picture_that_cannot_be_shown_is_the_worlds_fault(made: Picture, said: str, tmp_path: Path) -> None:
+    for kept in (True, False):
+        outcome = run_once(
+            Drawing(made), call_cache=str(tmp_path / "calls.sqlite"), call_cached={"search": kept}, attempts=1
+        )
+        assert isinstance(outcome, Failure)
+        assert (outcome.kind, outcome.fault) == ("unavailable", "world")
+        assert said in outcome.message
+
+
+def test_a_picture_that_is_read_late_leaves_whole() -> None:
+    outcome = run_once(Drawing(made := read_late()))
+    assert type(outcome.image) is Image.Image
+    assert outcome.image.tobytes() == made.image.tobytes()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "F"])

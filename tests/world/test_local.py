@@ -10,16 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmi_env.calls import Call
-from llmi_env.document import Document, Failure, Picture
+from llmi_env.document import Document, Failure, Picture, Provenance
 from llmi_env.errors import WorldError
 from llmi_env.task import Task
-from llmi_env.testing import JUDGED_TERMS, simulated_config
+from llmi_env.testing import JUDGED_TERMS, SimulatedTool, simulated_config
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.local import LocalWorld, runtime_dir
 from llmi_env.world.portal import portal
@@ -213,9 +214,34 @@ def test_only_its_user_can_enter(runtime: Path) -> None:
     world = LocalWorld(WorldConfig(tools={}, judges=[], linger=0))
     asyncio.run(world.health())
     assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
-    for path in runtime.glob("*.json"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (log,) = runtime.glob("*.log")
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
     world.close()
+
+
+class SlowToClose(SimulatedTool):
+    """A tool that holds up the end of its helper for a moment; what it can read from standard input is its picture's title."""
+
+    async def __call__(self, params: Any, context: Any) -> Picture:
+        made = await super().__call__(params, context)
+        return replace(made, provenance=Provenance("slow", title=os.read(0, 100).decode()))
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0.5)
+
+
+def test_who_comes_just_as_the_helper_ends_gets_another_one(runtime: Path) -> None:
+    config = WorldConfig(tools={"search": {"use": f"{__name__}:SlowToClose"}}, judges=[], linger=0)
+    first, second = LocalWorld(config), LocalWorld(config)
+    asyncio.run(first.run(search()))
+    (log,) = runtime.glob("*.log")
+    first.close()
+    assert until(lambda: "no client is left" in log.read_text())
+    outcome = asyncio.run(second.run(search()))
+    assert isinstance(outcome, Picture), outcome
+    assert log.read_text().count("listening") == 2
+    assert outcome.provenance.title == "", "the configuration is not for tools to read"
+    second.close()
 
 
 def test_a_helper_that_cannot_start_says_why(runtime: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,17 +14,19 @@ from PIL import Image
 
 from llmi_env.calls import Call
 from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
-from llmi_env.errors import MissingExtra, WorldError
+from llmi_env.errors import ConfigError, MissingExtra, WorldError
 from llmi_env.task import Task
 from llmi_env.testing import JUDGED_TERMS, SimulatedTool, simulated_config, simulated_world
-from llmi_env.world import wire
+from llmi_env.world import connect, wire
 from llmi_env.world.config import WorldConfig
+from llmi_env.world.deciding import digest_of
 from llmi_env.world.http import HttpWorld
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.protocol import Scored, TellingWorld, Unscored
 from llmi_env.world.service import create_app
 from llmi_env.world.service_limits import Keys
 from tests.serving import served
+from tests.world.asking import serving
 
 OWL = Call("search", "an owl", {"query": "owl"})
 
@@ -62,7 +64,8 @@ def test_a_client_sees_what_the_world_in_process_shows(url: str) -> None:
 def test_health_says_what_is_served(url: str) -> None:
     health = asyncio.run(HttpWorld(url).health())
     assert health.tools == ["search", "diffusion", "code", "edit"]
-    assert health.config == simulated_config().digest()
+    assert health.config == digest_of(asyncio.run(simulated_world(deadline=5.0).deciding()))
+    assert health.config != digest_of(asyncio.run(simulated_world(max_side=32).deciding()))
 
 
 def test_failures_travel_as_values(url: str) -> None:
@@ -190,6 +193,7 @@ def test_lost_later_it_is_a_failure_and_unscored() -> None:
     with served(create_app(simulated_config())) as address:
         world = HttpWorld(address, attempts=2)
         asyncio.run(meet(world))
+    world.patience = 0.5
 
     async def afterwards() -> tuple[Any, Any]:
         return await world.run(OWL), await world.judge(Document(), Task("owls"))
@@ -198,6 +202,46 @@ def test_lost_later_it_is_a_failure_and_unscored() -> None:
     assert (outcome.kind, outcome.fault) == ("unavailable", "world")
     assert {type(judgment) for judgment in judgments.values()} == {Unscored}
     assert tuple(judgments) == JUDGED_TERMS
+
+
+def test_a_service_that_starts_again_loses_no_call(runtime: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = HttpWorld(f"unix:{runtime}/world", attempts=1)
+    with serving(create_app(simulated_config()), path=runtime / "world"):
+        assert isinstance(asyncio.run(world.run(OWL)), Picture)
+
+    async def meanwhile() -> list[Any]:
+        asked = [
+            asyncio.ensure_future(world.run(OWL, seed=1)),
+            asyncio.ensure_future(world.judge(Document(), Task("owls"))),
+        ]
+        await asyncio.sleep(1.0)
+        assert not any(future.done() for future in asked)
+        with serving(create_app(simulated_config()), path=runtime / "world"):
+            answers = await asyncio.gather(*asked)
+            await world.aclose()
+        return list(answers)
+
+    outcome, judgments = asyncio.run(meanwhile())
+    assert isinstance(outcome, Picture), outcome
+    assert all(isinstance(judgment, Scored) for judgment in judgments.values())
+    assert [record.levelname for record in caplog.records if "nobody listens at" in record.getMessage()] == ["WARNING"]
+
+
+def test_a_service_that_lacks_a_tool_is_told_before_the_first_call() -> None:
+    few = simulated_config(tools={"search": {}, "code": {}})
+    said = (
+        r"has no diffusion, edit: its tools are search, code, and the policy is offered search, diffusion, code, edit\."
+    )
+    with served(create_app(few)) as address:
+        for work in (
+            lambda world: world.run(OWL),
+            lambda world: world.judge(Document(), Task("owls")),
+            lambda w: w.terms(),
+        ):
+            with pytest.raises(ConfigError, match=said):
+                asyncio.run(work(connect(address, simulated_config())))
+        assert asyncio.run(HttpWorld(address).health()).requests == 0
+        assert isinstance(asyncio.run(connect(address, simulated_config(tools={"search": {}})).run(OWL)), Picture)
 
 
 def test_a_passing_outage_is_tried_again() -> None:

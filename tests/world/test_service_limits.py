@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import logging
 import socket
+import struct
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,52 @@ def test_small_pictures_that_unfold_to_large_ones_are_not_read() -> None:
     for answer in answers:
         assert answer.status_code == 422
         assert "18000000 pixels" in answer.text
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def header(side: int) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+
+
+def png_with(headers: bytes, side: int = 3000) -> bytes:
+    """A black square of `side` pixels with these chunks before its data."""
+    data = zlib.compress((b"\0" * (1 + side // 8)) * side, 9)
+    return b"\x89PNG\r\n\x1a\n" + headers + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        header(1) + header(3000),
+        chunk(b"tEXt", b"a\0b") + header(1) + header(3000),
+        header(1) + header(2) + header(3000),
+    ],
+    ids=["a small one first", "a text first", "several"],
+)
+def test_a_picture_with_several_headers_is_as_large_as_the_one_that_counts(headers: bytes) -> None:
+    message = wire.PictureMessage(png=png_with(headers), backend="x")
+    assert len(message.png) < 10_000
+    assert message.value().image.size == (3000, 3000)
+    with pytest.raises(ValueError, match="18000000 pixels together, 10000000 are allowed"):
+        Limits(max_pixels=10_000_000).check_pictures([message, message])
+    Limits(max_pixels=18_000_000).check_pictures([message, message])
+
+
+def test_more_pictures_than_are_allowed_are_not_looked_at() -> None:
+    dot = Picture(Image.new("1", (1, 1)), Provenance("test"))
+    with serving(simulated(Limits(max_pixels=1_000, max_pictures=3))) as address:
+        assert httpx.post(address + "/run", content=message(pictures=(dot,) * 3)).status_code == 200
+        answer = httpx.post(address + "/run", content=message(pictures=(dot,) * 4))
+        nonsense = wire.RunRequest.model_construct(
+            call=wire.CallMessage.of(owl()), pictures=[wire.PictureMessage(png=b"x", backend="x")], seed=1
+        )
+        broken = httpx.post(address + "/run", content=nonsense.encode())
+    assert (answer.status_code, broken.status_code) == (422, 422)
+    assert "it has 4 pictures, 3 are allowed" in answer.text
+    assert "not a readable PNG" in broken.text
 
 
 def test_a_body_that_comes_too_slowly_is_given_up() -> None:

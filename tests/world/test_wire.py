@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Figure, Picture, Provenance, Text
@@ -131,6 +134,16 @@ def test_a_picture_that_would_fill_the_memory_is_refused() -> None:
     message = wire.PictureMessage.of(Picture(Image.new("1", (5000, 5000)), Provenance("test")))
     with pytest.raises(ValueError, match="too large"):
         message.value()
+
+
+def test_what_is_packed_into_a_png_besides_is_not_kept() -> None:
+    packed = PngInfo()
+    packed.add_text("comment", "x" * 500_000, zip=True)
+    buffer = io.BytesIO()
+    Image.new("P", (3, 3)).save(buffer, format="PNG", pnginfo=packed, transparency=0)
+    assert len(buffer.getvalue()) < 2_000
+    image = wire.PictureMessage(png=buffer.getvalue(), backend="x").value().image
+    assert image.info == {"transparency": 0}
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class DataSetSource:
                 self._beside = (local if local.is_dir() else local.parent).resolve()
                 rows, self.total = self._from_disk(local, split)
                 self.origin, default = f"{PREFIX}{local.resolve()}", local.resolve().name
+            elif target.startswith((".", "/", "~")) or target.endswith(".parquet"):  # which no name on the hub is like
+                raise ConfigError(f"there is no file or folder {target!r}")
             elif _HUB_NAME.fullmatch(target):
                 rows = self._datasets.load_dataset(target, subset, split=split or "train", streaming=True)
                 self.total = _announced(rows, split or "train")

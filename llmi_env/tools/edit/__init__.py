@@ -35,7 +35,7 @@ class EditTool:
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
-        if not isinstance(max_pixels, int) or max_pixels < 1:
+        if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
             raise ConfigError(f"edit tool: max_pixels must be a positive whole number, got {max_pixels!r}")
         self.max_pixels = max_pixels
 

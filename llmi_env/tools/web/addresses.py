@@ -105,6 +105,11 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port."""
+        return self.scheme, self.host, self.port
+
     def redirected(self, location: str) -> Target:
         """Where a redirect to `location` leads, which may be relative. Raises `AddressRefused`."""
         base = httpx.URL(f"{self.scheme}://{self.authority}{self.path.decode('ascii')}")

@@ -25,7 +25,7 @@ from llmi_env.services.retry_after import retry_after
 from llmi_env.tools.web.fetching import user_agent
 from llmi_env.tools.web.hits import plain
 
-__all__ = ["ApiRequest", "ApiUnavailable", "JsonAnswer", "JsonApi"]
+__all__ = ["ApiRequest", "ApiUnavailable", "JsonAnswer", "JsonApi", "said_in"]
 
 _MOST_BYTES = 4_000_000
 _MOST_REDIRECTS = 3
@@ -217,7 +217,7 @@ class JsonApi:
         wait = retry_after(response.headers)
         data, unreadable = _parsed(body, key)
         if response.status_code != 200:
-            raise self._refusal(response, unreadable or _said(data), wait)
+            raise self._refusal(response, unreadable or said_in(data), wait)
         if unreadable:
             raise ApiUnavailable(f"{self.service} answers with {unreadable} where JSON is needed: check the option url")
         return JsonAnswer(data, key.hide(url), wait)
@@ -259,16 +259,16 @@ def _parsed(body: bytes, key: Key) -> tuple[Any, str]:
     return None, f"no readable JSON ({_one_line(text)})"
 
 
-def _said(data: Any) -> str:
+def said_in(data: Any) -> str:
     """The message in the JSON of an error, in the places where services put it."""
     if isinstance(data, str):
         return _one_line(data)
     if isinstance(data, list):
-        return _said(data[0]) if data else ""
+        return said_in(data[0]) if data else ""
     if not isinstance(data, Mapping):
         return ""
     for name in ("detail", "message", "info", "errors", "error", "reason", "code"):
-        if data.get(name) and (said := _said(data[name])):
+        if data.get(name) and (said := said_in(data[name])):
             return said
     return ""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
 from llmi_env.document import Picture
 from llmi_env.errors import require
+from llmi_env.tools.web.fetching import FetchFault
 from llmi_env.tools.web.hits import Hit
 
 __all__ = ["Head", "Miss", "Ranker", "best_fitting", "fingerprint", "looked_at", "looks_like_any"]
@@ -34,12 +35,13 @@ class Miss:
     """Why a hit brought no picture.
 
     Attributes:
-        world: whether it may have been a good one, had the network not failed.
         reason: in a few words.
+        why: whose fault it was that nothing could be fetched (see `FetchFailed`); `picture` where one came and will not do, `hit` where the
+            service itself says that it will not.
     """
 
-    world: bool
     reason: str
+    why: FetchFault | Literal["picture", "hit"]
 
 
 async def looked_at(

@@ -75,6 +75,7 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1f\x8b", "compressed with gzip"),
     (0, b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
 )
+_PAGE = "a web page (HTML)"
 
 
 class NotAPicture(LLMIError, ValueError):
@@ -87,6 +88,11 @@ class NotAPicture(LLMIError, ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+    @property
+    def page(self) -> bool:
+        """Whether they are a web page."""
+        return self.reason == f"it is {_PAGE}"
 
 
 def picture_format(head: bytes) -> str:
@@ -118,7 +124,7 @@ def _what_else(head: bytes) -> str:
     if b"<svg" in folded:
         return "an SVG drawing, which is not read here"
     if b"<html" in folded or b"<!doctype html" in folded:
-        return "a web page (HTML)"
+        return _PAGE
     # A character may be cut by the end of the head.
     text = head.decode("utf-8", "ignore")
     if len(text.encode()) > len(head) - 4 and all(

@@ -43,7 +43,8 @@ DIALLED = 4
 DIAL_SECONDS = 4.0
 """For one of several addresses; a host's only one has all the time that is left."""
 _REDIRECTS = (301, 302, 303, 307, 308)
-_BUSY = (408, 425, 429)
+_GONE = (204, 404, 410)
+"""Statuses that speak of the address alone. All others may be the network's or the asker's: a key that is missing, a proxy, a country."""
 _HEADERS = (
     ("Accept", "image/webp,image/png,image/jpeg,image/gif;q=0.9,image/bmp;q=0.5"),
     # A body is taken as it comes: a server that packs it all the same is found out by its bytes.
@@ -52,6 +53,7 @@ _HEADERS = (
 )
 
 Value = TypeVar("Value")
+FetchFault = Literal["source", "page", "world"]
 
 
 def user_agent(contact: str, library: str) -> str:
@@ -89,14 +91,15 @@ class FetchFailed(LLMIError):
 
     Attributes:
         reason: why, one clause; of the URL it holds the host's name at most, for the rest may hold keys.
-        fault: `source` where this address is no good, now and later; `world` where the network, the time or a busy server may be to
-            blame. In doubt it is the world.
+        fault: `source` where this address is no good, now and later; `world` where the network, the time or a server that keeps us out
+            may be to blame: in doubt it is the world. `page` where a web page came: of one address that may be its own fault, of all
+            addresses it is that of a network that wants a log-in first.
     """
 
-    def __init__(self, reason: str, fault: Literal["source", "world"]) -> None:
+    def __init__(self, reason: str, fault: FetchFault) -> None:
         super().__init__(reason, fault)
         self.reason = reason
-        self.fault: Literal["source", "world"] = fault
+        self.fault: FetchFault = fault
 
     def __str__(self) -> str:
         return self.reason
@@ -109,11 +112,13 @@ class PictureFetcher:
         limits: bounds of each fetch.
         resolve: looks host names up; the system's resolver by default.
         private: host names, addresses or ranges (`10.1.0.0/16`) that may be fetched from although they are not public.
+        origin: URL whose scheme, host and port may be fetched from whatever address the host has; no other port of it.
         concurrency: fetches at once; others wait for their turn.
         contact: mail address or web page of whoever runs this, for the User-Agent.
 
     Raises:
         ConfigError: an entry of `private` that is none of these, or a concurrency below 1.
+        AddressRefused: an `origin` that is no URL to fetch from.
     """
 
     def __init__(
@@ -122,6 +127,7 @@ class PictureFetcher:
         *,
         resolve: Resolver | None = None,
         private: Collection[str] = (),
+        origin: str | None = None,
         concurrency: int = 16,
         contact: str = "",
     ) -> None:
@@ -132,6 +138,7 @@ class PictureFetcher:
         self._headers = (("User-Agent", agent), *_HEADERS)
         self._resolve = self._ask_system if resolve is None else resolve
         self._rules = AddressRules(private)
+        self._origin = None if origin is None else parse_url(origin).origin
         self._turns = asyncio.Semaphore(concurrency)
         self._workers = {"names": concurrency, "decoding": DECODERS}
         # Threads of its own: a name server that hangs, or a picture that takes seconds, must not take those that others wait for.
@@ -148,7 +155,9 @@ class PictureFetcher:
                 async with asyncio.timeout(self._limits.seconds):
                     body = await self._download(parse_url(url))
                     return await self._in_thread("decoding", partial(decode_picture, body, pixels=self._limits.pixels))
-            except (AddressRefused, NotAPicture) as error:
+            except NotAPicture as error:
+                raise FetchFailed(error.reason, "page" if error.page else "source") from error
+            except AddressRefused as error:
                 raise FetchFailed(error.reason, "source") from error
             except TimeoutError as error:
                 raise FetchFailed(f"it took longer than {self._limits.seconds:g} s", "world") from error
@@ -162,22 +171,30 @@ class PictureFetcher:
             pool.shutdown(wait=False)
 
     async def _download(self, target: Target) -> bytes:
-        for _ in range(self._limits.redirects + 1):
-            answer = await self._get(target, await self._look_up(target))
+        for hop in range(self._limits.redirects + 1):
+            answer = await self._get(target, await self._look_up(target, redirected=hop > 0))
             if isinstance(answer, bytes):
                 return answer
             target = answer
         raise FetchFailed(f"it redirects more than {self._limits.redirects} times", "source")
 
-    async def _look_up(self, target: Target) -> list[str]:
+    async def _look_up(self, target: Target, redirected: bool) -> list[str]:
         """The addresses to connect to, each of them checked."""
         if target.address is not None:
-            return self._rules.allowed(target.host, [str(target.address)])
+            answers: Sequence[str] = [str(target.address)]
+        else:
+            try:
+                answers = await self._resolve(target.host, target.port)
+            except Exception as error:  # whatever a resolver raises: it may be anyone's
+                raise FetchFailed(f"the host {target.host} cannot be looked up", "world") from error
+        if target.origin == self._origin and answers:
+            return list(answers)
         try:
-            answers = await self._resolve(target.host, target.port)
-        except Exception as error:  # whatever a resolver raises: it may be anyone's
-            raise FetchFailed(f"the host {target.host} cannot be looked up", "world") from error
-        return self._rules.allowed(target.host, answers)
+            return self._rules.allowed(target.host, answers)
+        except AddressRefused as error:
+            # Who wrote an address meant it. Names and redirects are also answered by what stands between: a portal, a resolver that filters.
+            written = target.address is not None and not redirected
+            raise FetchFailed(error.reason, "source" if written else "world") from error
 
     async def _ask_system(self, host: str, port: int) -> Sequence[str]:
         ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -272,7 +289,7 @@ def _location(response: httpcore.Response) -> str:
 def _check_status(status: int) -> None:
     if status == 200:
         return
-    raise FetchFailed(f"the server answers {status}", "world" if status >= 500 or status in _BUSY else "source")
+    raise FetchFailed(f"the server answers {status}", "source" if status in _GONE else "world")
 
 
 def _what_broke(error: Exception) -> str:

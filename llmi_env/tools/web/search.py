@@ -117,6 +117,12 @@ class WebSearchOptions(ServiceOptions):
     private: tuple[str, ...] = ()
     """Host names and address ranges outside the public internet that pictures may come from, e.g. of your own picture server."""
 
+    @field_validator("private")
+    @classmethod
+    def _are_addresses(cls, private: tuple[str, ...]) -> tuple[str, ...]:
+        AddressRules(private)  # says what is no host and no range
+        return private
+
     @field_validator("url")
     @classmethod
     def _is_url(cls, url: str) -> str:
@@ -159,7 +165,6 @@ class WebSearchTool:
             seconds=self.options.seconds,
             contact=self.options.contact,
         )
-        AddressRules(self.options.private)  # says at once what is no host and no range
         if self.options.distinct and importlib.util.find_spec("imagehash") is None:
             raise MissingExtra("telling pictures that look alike (option distinct)", "web", "imagehash")
         self._ranker = ranker
@@ -171,6 +176,14 @@ class WebSearchTool:
             )
         self._fetcher: Fetcher | None = None
         self._place: tuple[int, object] | None = None
+
+    @staticmethod
+    def check_options(**options: Any) -> None:
+        """Raise `ConfigError` for options that cannot be. Needs no key, and imports no provider that does not ship."""
+        wanted = WebSearchOptions.parse({name: value for name, value in options.items() if name != "ranker"})
+        PROVIDERS.check(wanted.provider)
+        if wanted.provider in PROVIDERS.builtin:
+            _key_source(wanted, _provider(wanted).can)
 
     @property
     def spec(self) -> ToolSpec:
@@ -240,16 +253,16 @@ class WebSearchTool:
         """Download one picture and look whether it will do."""
         least = self.options.min_side
         if min(hit.width or least, hit.height or least) < least:
-            return Miss(False, f"smaller than {least} pixels")
+            return Miss(f"smaller than {least} pixels", "hit")
         try:
             image = await self._downloads().fetch(hit.picture)
         except FetchFailed as failed:
-            return Miss(failed.fault == "world", failed.reason)
+            return Miss(failed.reason, failed.fault)
         if min(image.size) < least:
-            return Miss(False, f"smaller than {least} pixels")
+            return Miss(f"smaller than {least} pixels", "picture")
         alike: bool = await asyncio.to_thread(looks_like_any, image, seen)
         if alike:
-            return Miss(False, "looks like an earlier figure")
+            return Miss("looks like an earlier figure", "picture")
         return Picture(image, hit.provenance(f"web:{self.options.provider}"))
 
     def _downloads(self) -> Fetcher:
@@ -283,11 +296,21 @@ def _cleaned(query: str) -> str:
 
 
 def _failure(words: str, misses: Sequence[Miss]) -> ToolError:
-    """What to raise where no hit was good: among those that only the network kept away, one might have been."""
+    """What to raise where no hit was good: among those that only the network kept away, one might have been.
+
+    It is the policy's fault where the pictures are what they are. What could not be fetched may be there tomorrow, so that this does not last.
+    """
     counted = Counter(miss.reason for miss in misses).most_common(3)
     reasons = ", ".join(f"{count} x {reason}" for reason, count in counted)
     message = f"none of {len(misses)} pictures found for {words!r} can be used: {reasons}"
-    return ToolUnavailable(message) if any(miss.world for miss in misses) else NothingFound(message)
+    asked = {miss.why for miss in misses} - {"hit"}
+    if asked == {"page"}:
+        return ToolUnavailable(f"{message}; does the network want a log-in?")
+    if "world" in asked:
+        return ToolUnavailable(message)
+    nothing = NothingFound(message)
+    nothing.lasting = asked <= {"picture"}
+    return nothing
 
 
 def _provider(options: WebSearchOptions) -> Provider:

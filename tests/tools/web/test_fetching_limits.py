@@ -116,7 +116,7 @@ def test_waiting_for_a_turn_is_not_counted() -> None:
         (lambda: response(b""), "source", "it is empty"),
         (
             lambda: response(b"<!DOCTYPE html><title>Not found</title>", "Content-Type: image/png"),
-            "source",
+            "page",
             "a web page",
         ),
         (

@@ -294,6 +294,29 @@ def test_answers_of_another_form_are_the_worlds_fault(web: Web, name: str) -> No
             ask(provider(name, web))
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({}, "without"),
+        ({"message": "API rate limit exceeded for this IP"}, "API rate limit exceeded"),
+        ({"error": {"code": "InternalServerError", "message": "oops"}}, "oops|InternalServerError"),
+        ({"batchcomplete": True, "query": "down"}, "without"),
+    ],
+)
+@pytest.mark.parametrize("name", FORMS)
+def test_an_answer_without_results_is_not_nothing_found(web: Web, name: str, answer: Any, told: str) -> None:
+    web.answers["/search"] = as_json(answer, Retry_After="5")
+    with pytest.raises(ApiUnavailable, match="no 'data.photos'" if name == "endpoint" else told) as caught:
+        ask(provider(name, web))
+    assert caught.value.retry_after == (None if name == "endpoint" else 5)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_nothing_found_is_told_as_each_service_documents_it(web: Web, name: str) -> None:
+    web.answers["/search"] = as_json(FORMS[name]())
+    assert ask(provider(name, web)) == []
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_results_that_cannot_be_used_are_left_out(web: Web, name: str) -> None:
     good = FORMS[name](f"{web.url}/1")
@@ -383,6 +406,14 @@ def test_what_services_say_is_passed_on(web: Web, name: str, status: int, body: 
         ({"picture": "u", "body": {"q": "{query}"}}, "needs method: POST"),
         ({"picture": "u", "params": {"q": "{query}", "api_key": "s3cret"}}, "'api_key' looks like a key"),
         ({"picture": "u", "params": {"q": "{query}"}, "headers": {"X-Token": "s3cret"}}, "'X-Token' looks like a key"),
+        (
+            {"picture": "u", "method": "POST", "body": {"q": "{query}", "api_key": "s3cret"}},
+            "'api_key' looks like a key",
+        ),
+        (
+            {"picture": "u", "method": "POST", "body": [{"q": "{query}", "who": {"authToken": "s3cret"}}]},
+            "'authToken' looks like a key",
+        ),
         ({"picture": "u", "params": {"q": "{query}"}, "headers": {"X-A": "a\r\nb"}}, "no header of ASCII"),
         ({"picture": "u", "params": {"q": "{query}"}, "key_header": "a b"}, "no name of a header"),
         ({"picture": "u", "params": {"q": "{query}"}, "key_header": "a", "key_param": "b"}, "not both"),

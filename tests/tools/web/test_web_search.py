@@ -43,7 +43,8 @@ from tests.tools.web.services import Asked, Reply, Web, as_json, html, picture
 pytest.importorskip("imagehash", reason="imagehash (extra 'web') is not installed")
 
 KEY = "k3y-0f-th3/t3st+abc"
-NOT_A_PICTURE = Reply(200, b"<html>sign in</html>", {"Content-Type": "image/png"})
+NOT_A_PICTURE = Reply(200, b"an icon, once", {"Content-Type": "image/png"})
+PAGE = Reply(200, b"<html>sign in</html>", {"Content-Type": "image/png"})
 BUSY = Reply(503)
 
 
@@ -213,8 +214,11 @@ def test_hits_outside_the_public_internet_are_skipped(web: Web) -> None:
         ]
         found(web, *hits, web.picture("good", 3))
         assert same(search(tool(web)).image, 3)
+        found(web, *(hit for hit in hits if not hit.endswith("/moved")))
+        with pytest.raises(NothingFound, match="none of 6 pictures found"):
+            search(tool(web))
         found(web, *hits)
-        with pytest.raises(NothingFound, match="none of 7 pictures found"):
+        with pytest.raises(ToolUnavailable, match="none of 7 pictures found"):
             search(tool(web))
         assert inside.asked == []
 
@@ -246,11 +250,59 @@ def test_bad_pictures_only_are_the_policys(web: Web) -> None:
         search(tool(web))
 
 
-@pytest.mark.parametrize("hits", [[BUSY, BUSY], [NOT_A_PICTURE, BUSY]])
+@pytest.mark.parametrize("hits", [[BUSY, BUSY], [NOT_A_PICTURE, BUSY], [PAGE, BUSY]])
 def test_a_picture_that_the_network_kept_away_might_have_been_good(web: Web, hits: list[Reply]) -> None:
     found(web, *hits)
     with pytest.raises(ToolUnavailable, match="the server answers 503"):
         search(tool(web))
+
+
+def test_pages_in_place_of_all_pictures_are_those_of_a_portal(web: Web) -> None:
+    answer = services.searxng(*found(web, PAGE, PAGE, web.picture("tiny", 1)))
+    answer["results"][2]["resolution"] = "16 x 16"
+    web.answers["/search"] = as_json(answer)
+    with pytest.raises(ToolUnavailable, match=r"2 x it is a web page .*does the network want a log-in"):
+        search(tool(web))
+    found(web, PAGE, PAGE, Reply(404))
+    with pytest.raises(NothingFound):
+        search(tool(web))
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 407, 451])
+def test_whoever_keeps_us_out_is_the_worlds(web: Web, status: int) -> None:
+    found(web, Reply(status), Reply(status))
+    failure = run(web)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fault) == ("unavailable", "world")
+
+
+@pytest.mark.parametrize(
+    ("hits", "kept"),
+    [([NOT_A_PICTURE, Reply(404)], False), ([PAGE, Reply(404)], False), ([], True), ([Reply(200, services.png(1, size=(20, 20)))], True)],
+)  # fmt: skip
+def test_nothing_that_could_not_be_fetched_is_kept(web: Web, tmp_path: Path, hits: list[Reply], kept: bool) -> None:
+    config = WorldConfig(
+        tools={"search": {"use": "web-search", "provider": "searxng", "url": web.url, "private": ["127.0.0.1"]}},
+        judges=[],
+        attempts=1,
+        call_cache=str(tmp_path / "calls.sqlite"),
+    )
+
+    async def calls() -> list[Outcome]:
+        outcomes = []
+        for _ in range(2):  # two Worlds in turn: what the first keeps, the second finds on disk
+            world = InProcessWorld.from_config(config)
+            outcomes += [await world.run(Call("search", "a lighthouse", {"query": "lighthouse"})) for _ in range(2)]
+            await world.aclose()
+        return outcomes
+
+    found(web, *hits)
+    outcomes = asyncio.run(calls())
+    assert {(outcome.kind, outcome.fault) for outcome in outcomes if isinstance(outcome, Failure)} == {
+        ("empty", "policy")
+    }
+    assert len(outcomes) == 4
+    assert web.paths().count("/search") == (1 if kept else 4)
 
 
 def test_slow_services_time_out(web: Web) -> None:

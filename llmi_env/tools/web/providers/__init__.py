@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from llmi_env.registry import Registry
-from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer
+from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer, said_in
 from llmi_env.tools.web.hits import Hit, Licences, Wish
 
 __all__ = ["PROVIDERS", "Abilities", "Provider", "entries", "fields", "readable"]
@@ -80,7 +80,7 @@ class Provider(Protocol):
 
 
 def entries(answer: JsonAnswer, value: Any, name: str) -> list[Any]:
-    """The list of results, checked; none where there is no such field.
+    """The list of results, checked. One that is missing does not mean that nothing was found: a service that says so sends an empty one.
 
     Args:
         answer: where it comes from.
@@ -88,10 +88,11 @@ def entries(answer: JsonAnswer, value: Any, name: str) -> list[Any]:
         name: its name, for the message.
 
     Raises:
-        ApiUnavailable: it is no list.
+        ApiUnavailable: it is not there, or no list; tells what the service says instead.
     """
     if value is None:
-        return []
+        said = said_in(answer.data)
+        raise ApiUnavailable(f"{answer.url} answers without {name}{f' ({said})' if said else ''}", answer.retry_after)
     if not isinstance(value, list):
         raise ApiUnavailable(f"{answer.url}: {name} is {_kind(value)} where a list of results is needed")
     return value

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer
-from llmi_env.tools.web.hits import Hit, Wish, field, plain
+from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer, said_in
+from llmi_env.tools.web.hits import Hit, Wish
 from llmi_env.tools.web.providers import Abilities, entries, fields, readable
 
 __all__ = ["BingStyle"]
@@ -49,9 +49,7 @@ class BingStyle:
         """Images in their order."""
         data = fields(answer)
         if data.get("_type") == "ErrorResponse":
-            errors = entries(answer, data.get("errors"), "errors")
-            said = plain(field(errors[0] if errors else None, "message", "code"), 200)
-            raise ApiUnavailable(f"{answer.url} answers with an error ({said})", answer.retry_after)
+            raise ApiUnavailable(f"{answer.url} answers with an error ({said_in(data)})", answer.retry_after)
         return readable(answer, entries(answer, data.get("value"), "value"), lambda image: _hit(answer.url, image))
 
 

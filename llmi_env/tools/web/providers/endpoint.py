@@ -27,7 +27,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llmi_env.errors import ConfigError
-from llmi_env.services.keys import looks_secret
+from llmi_env.services.keys import looks_secret, without_secrets
 from llmi_env.services.options import parse_options
 from llmi_env.tools.web.api import ApiRequest, ApiUnavailable, JsonAnswer
 from llmi_env.tools.web.hits import Hit, Wish
@@ -107,6 +107,11 @@ class Description(BaseModel):
                     "key_header or key_param"
                 )
         return named
+
+    @field_validator("body")
+    @classmethod
+    def _no_secrets_inside(cls, body: Any) -> Any:
+        return without_secrets(body)
 
     @field_validator("headers")
     @classmethod

@@ -16,6 +16,8 @@ from llmi_env.tools.web.providers import Abilities, entries, fields, readable
 __all__ = ["SerpApi"]
 
 _LICENCES = {"reusable": "f", "commercial": "fmc"}
+_NONE_FOUND = "hasn't returned any results"
+"""Part of the `error` of a search that went well and found nothing: "Google hasn't returned any results for this query."."""
 
 
 class SerpApi:
@@ -53,13 +55,16 @@ class SerpApi:
         return ApiRequest(self._url, params=params, key_param="api_key")
 
     def hits(self, answer: JsonAnswer) -> list[Hit]:
-        """Results in their order. A search without results is a success with an `error`: there are none, then."""
+        """Results in their order. A search without results is a success with an `error` that says so."""
         data = fields(answer)
         status = field(data.get("search_metadata"), "status")
         if status not in (None, "Success"):
             said = plain(data.get("error") or status, 200)
             raise ApiUnavailable(f"{answer.url} could not search ({said})", answer.retry_after)
-        results = entries(answer, data.get("images_results"), "images_results")
+        listed = data.get("images_results")
+        if listed is None and _NONE_FOUND in plain(data.get("error"), 200):
+            return []
+        results = entries(answer, listed, "images_results")
         return readable(answer, results, lambda result: _hit(answer.url, result))
 
 

@@ -67,7 +67,10 @@ class Wikimedia:
         if "error" in data:
             said = plain(field(data["error"], "info", "code"), 200)
             raise ApiUnavailable(f"{answer.url} answers with an error ({said})", answer.retry_after)
-        pages = entries(answer, field(data.get("query"), "pages"), "query.pages")
+        pages = field(data.get("query"), "pages")
+        if pages is None and "batchcomplete" in data and isinstance(data.get("query", {}), Mapping):  # nothing found
+            return []
+        pages = entries(answer, pages, "query.pages")
         files = [page for page in pages if not isinstance(page, Mapping) or _shows_something(page)]
         files.sort(key=_rank)
         return readable(answer, files, lambda page: _hit(answer.url, page))
