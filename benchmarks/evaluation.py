@@ -306,11 +306,8 @@ def killed_and_resumed(load: Load, files: Path, out: Path) -> tuple[int, Cell, i
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         kept = len(EvaluationFolder(out).answers_of("declared").lines)
-        return (
-            kept,
-            ended(begun(load, files, out, judge.url, resume=True)),
-            judge.answered - 1,
-        )  # one was for warming up
+        second = ended(begun(load, files, out, judge.url, resume=True))
+        return kept, second, judge.answered - 2 * CRITERIA  # those were for warming up
 
 
 # --------------------------------------------------------------------------------------------------------------------- report

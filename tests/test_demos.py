@@ -114,7 +114,8 @@ def test_a_figure_is_part_of_the_flow() -> None:
 def test_those_for_practice_hold_the_reference_calls() -> None:
     tasks = load_tasks("practice")
     found = lines(ASSETS / "demos" / "practice.jsonl")
-    assert len(found) > 1500 and len({line["task_id"] for line in found}) == len(found)
+    assert len(found) > 1500
+    assert len({line["task_id"] for line in found}) == len(found)
     for line in found:
         episode = Episode(Task("Anything."))
         episode.write(line["document"])

@@ -9,11 +9,11 @@ The readme asks to leave out text quality and text-image coherence where the tas
 script puts them to 0 there.
 
 What could not be verified: the data file and the published script `src/interleavedeval_gpt4o.py` themselves. That the second of the
-conversations is the published answer, with `<image>` in it or with its pictures left over, is the convention of the data sets whose shape this
-is; tasks without a context are said to have none. Nor could be seen how tasks without text are named: we take for one what has a published
-answer of pictures alone, or a `task_name` with `edit`, `subject` or `concept` in it (see `facts["wordless"]`). Nor whether one request or five
-ask for the aspects: here each is asked by itself. Nor the scale itself, and what 0 stands for: here it is nothing of the kind, which is known without a judge (no
-picture has no quality).
+conversations is the published answer, with `<image>` in it or with its pictures left over, is the convention of the data sets whose shape
+this is; tasks without a context are said to have none. Nor could be seen how tasks without text are named: we take for one what has a
+published answer of pictures alone, or a `task_name` with `edit`, `subject` or `concept` in it (see `facts["wordless"]`). Nor whether one
+request or five ask for the aspects: here each is asked by itself. Nor the scale itself, and what 0 stands for: here it is nothing of the
+kind, which is known without a judge (no picture has no quality).
 
 The average is over the aspects that count for the item. The paper's overall figure is the mean of five means over items; where some tasks have
 no text the two differ a little.
