@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import inspect
 import pickle
 import re
 from pathlib import Path
@@ -20,8 +19,8 @@ from llmi_env.document import Picture, Provenance
 from llmi_env.errors import BadParams, ConfigError, MissingExtra, Refused
 from llmi_env.tools import TOOLS, make_tool
 from llmi_env.tools.base import Tool, ToolContext
-from llmi_env.tools.diffusers_edit import DiffusersEditTool
-from llmi_env.tools.diffusion import DiffusionTool
+from llmi_env.tools.diffusers_edit import DiffusersEditOptions
+from llmi_env.tools.diffusion import DiffusionOptions
 from llmi_env.tools.image_server import EditServerOptions, ImageServerTool
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
@@ -337,8 +336,7 @@ def test_a_snippet_names_tools_that_take_its_options(number: int) -> None:
 
 def test_every_option_is_in_the_document() -> None:
     assert len(BLOCKS) >= 8
-    names = {*EditServerOptions.model_fields, *inspect.signature(DiffusionTool).parameters}
-    names |= {*inspect.signature(DiffusersEditTool).parameters}
+    names = {*EditServerOptions.model_fields, *DiffusionOptions.model_fields, *DiffusersEditOptions.model_fields}
     assert [name for name in names if f"`{name}`" not in DOCUMENT] == []
     for word in ("never run against the real service", "not bit-stable"):
         assert word in " ".join(DOCUMENT.replace("*", "").split())
