@@ -291,7 +291,7 @@ class Sources:
     @staticmethod
     def pypi(requirement: str) -> str:
         name, _, version = requirement.partition("==")
-        return f"https://pypi.org/project/{name}/{version}/"
+        return f"PyPI package {name} {version}"
 
 
 def project(image: Image.Image, view: str) -> Image.Image:

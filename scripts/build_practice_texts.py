@@ -197,7 +197,6 @@ def main(
     starts = range(0, len(todo), batch)
     for start in track(starts, description="writing"):
         asyncio.run(one_batch(todo[start : start + batch]))
-        print(start + batch, sum(1 for _ in out.open()), flush=True)
 
 
 if __name__ == "__main__":

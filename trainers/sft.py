@@ -1,9 +1,10 @@
 """The warm start: a LoRA adapter that teaches a small policy how a call is written, from demonstrations.
 
-It stops early on purpose. A policy that never writes a call earns nothing that reinforcement learning could build on; one that copies the
-demonstrations leaves it nothing to do. After a few dozen steps most calls can be read, and many use the wrong tool.
+A policy that never writes a call earns nothing that reinforcement learning could build on. The one that ships stops early on purpose: after a
+few dozen steps most calls can be read, and many use the wrong tool. Its card, `assets/policy/README.md`, has the command that made it.
 
-    python -m trainers.sft --steps 700 --calls practice --bfloat16 --out llmi_env/assets/policy
+    python -m trainers.sft --steps 160 --every 80 --out warm-start
+    python -m trainers.sft --steps 600 --calls practice --bfloat16 --out warm-start    # many more wordings; takes most of an hour
 """
 
 from __future__ import annotations
@@ -55,9 +56,13 @@ def load_examples(tokenizer: HFTokenizer, demos: Path | None = None, tasks: str 
     Those that ship for `train` were written by hand, those for `practice` put together of a small policy's texts and the reference calls.
 
     Raises:
-        AssetError: the file cannot be read.
+        AssetError: the file cannot be read, or none ships for these tasks.
         TaskError: a demonstration of a task that is not in the set.
     """
+    if demos is None and tasks not in _DEMOS:
+        raise AssetError(
+            f"no demonstrations ship for the tasks {tasks!r}, only for {' and '.join(_DEMOS)}: give a file"
+        )
     path = demos or Path(str(files("llmi_env") / "assets" / "demos" / _DEMOS[tasks]))
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -110,6 +115,15 @@ def load_calls(tokenizer: HFTokenizer, tasks: str = "practice", seed: int = 0) -
     return examples
 
 
+def mixture(demos: Sequence[Example], whole: Sequence[Example], calls: Sequence[Example]) -> list[Example]:
+    """Demonstrations and other whole documents in equal parts, together about a third; bare calls are the rest.
+
+    A whole document is the longer by far, so that a third is enough for the writing.
+    """
+    found = [*list(demos) * max(1, round(len(whole) / len(demos))), *whole]
+    return [*found * max(1, round(len(calls) / (2 * len(found)))), *calls]
+
+
 def batches(examples: Sequence[Example], size: int, seed: int) -> Iterator[list[Example]]:
     """Batches for ever: epoch after epoch in a new order, none shorter than `size`."""
     order: list[int] = []
@@ -135,12 +149,16 @@ def add_lora(model: Any, rank: int = 16, alpha: int = 32, exclude: str | None = 
     return peft.get_peft_model(model, config)
 
 
-def _adapter(model: Any, folder: Path) -> Any:
-    """The model with the adapter of a folder, to be trained further."""
+def further(model: Any, folder: Path) -> Any:
+    """The model with the adapter of a folder, to be trained further.
+
+    Raises:
+        AssetError: there is none.
+    """
     peft = require("peft", "training an adapter", "train")
     if not (folder / "adapter_config.json").is_file():
         raise AssetError(f"--start {folder}: there is no adapter in it")
-    return peft.PeftModel.from_pretrained(model, str(folder), is_trainable=True, autocast_adapter_dtype=True)
+    return peft.PeftModel.from_pretrained(model, str(folder), is_trainable=True)
 
 
 def fine_tune(
@@ -234,7 +252,8 @@ def main(
         Path | None, typer.Option(help="JSONL of whole documents for tasks of that set [default: those that ship].")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(help="An adapter to go on from, with another --seed for another order.")
+        Path | None,
+        typer.Option(help="An adapter to go on from; it keeps its rank. Another --seed gives another order."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the adapter goes.")] = Path("warm-start"),
     bfloat16: Annotated[
@@ -260,13 +279,10 @@ def main(
     if calls:
         bare = load_calls(tokenizer, calls, seed)
         console.print(f"{len(bare)} documents of {calls!r} with calls alone")
-        if texts is not None or calls in _DEMOS:
-            more = load_examples(tokenizer, texts, calls)
-            console.print(f"{len(more)} of its documents with a text besides")
-            examples = examples * max(1, round(len(more) / len(examples))) + more
-        # A whole document is the longer by far: one in three is enough for the writing.
-        examples = examples * max(1, round(len(bare) / (2 * len(examples)))) + bare
-    model = add_lora(model, rank) if start is None else _adapter(model, start)
+        whole = load_examples(tokenizer, texts, calls) if texts is not None or calls in _DEMOS else []
+        console.print(f"{len(whole)} of its documents with a text besides")
+        examples = mixture(examples, whole, bare)
+    model = add_lora(model, rank) if start is None else further(model, start)
     if bfloat16:
         round_products(*model_parts(model))
     for step, loss in fine_tune(model, tokenizer, examples, steps=steps, batch=batch, lr=lr, seed=seed):

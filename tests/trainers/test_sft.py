@@ -62,6 +62,34 @@ def test_of_bare_calls_the_calls_alone_are_learned(tiny_policy: Path, tmp_path: 
     assert bare.response[-1] in tokenizer.eos_ids
 
 
+def test_a_mixture_is_a_third_of_whole_documents() -> None:
+    demos, whole, calls = ([sft.Example((kind,), (0,))] * count for kind, count in ((0, 10), (1, 60), (2, 400)))
+    kinds = [example.prompt[0] for example in sft.mixture(demos, whole, calls)]
+    assert [kinds.count(kind) for kind in (0, 1, 2)] == [120, 120, 400]
+    assert sft.mixture(demos, [], []) == demos
+
+
+def test_none_ship_for_other_tasks(tiny_policy: Path) -> None:
+    _, tokenizer = models.load_model(tiny_policy)
+    with pytest.raises(AssetError, match="no demonstrations ship for the tasks 'heldout'"):
+        sft.load_examples(tokenizer, tasks="heldout")
+
+
+def test_an_adapter_is_trained_further(tiny_policy: Path, demos: Path, tmp_path: Path) -> None:
+    model, tokenizer = models.load_model(tiny_policy)
+    examples = sft.load_examples(tokenizer, demos)
+    model = sft.add_lora(model, rank=2)
+    losses = [loss for _, loss in sft.fine_tune(model, tokenizer, examples, steps=6, batch=4, lr=3e-2)]
+    sft.save_adapter(model, tmp_path / "first")
+    fresh, _ = models.load_model(tiny_policy)
+    further = sft.further(fresh, tmp_path / "first")
+    _, loss = next(sft.fine_tune(further, tokenizer, examples, steps=6, batch=4, lr=3e-2))
+    assert losses[-1] < losses[0]
+    assert loss < losses[-1], "it begins where the first one ended, after its last step"
+    with pytest.raises(AssetError, match="there is no adapter in it"):
+        sft.further(fresh, tmp_path)
+
+
 def test_every_demonstration_comes_once_in_an_epoch(tiny_policy: Path, demos: Path) -> None:
     examples = [sft.Example((1,), (number,)) for number in range(6)]
     supply = sft.batches(examples, 4, seed=0)
