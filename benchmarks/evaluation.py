@@ -39,11 +39,11 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 
 from llmi_env.config import load_config
+from llmi_env.evaluate.benchmarks.registry import find_benchmark
 from llmi_env.evaluate.grading import open_grader
 from llmi_env.evaluate.kept import EvaluationFolder
-from llmi_env.evaluate.registry import find_benchmark
 from llmi_env.evaluate.running import evaluate
-from llmi_env.evaluate.sources import Done, Order, Source, Written, open_source
+from llmi_env.evaluate.sources.base import Done, Order, Source, Written, open_source
 from llmi_env.testing import simulated_world
 
 OUT = Path(__file__).parent / "results" / "evaluation.md"

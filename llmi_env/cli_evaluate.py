@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmi_env.evaluate.grading import Grader
     from llmi_env.evaluate.kept import EvaluationFolder
     from llmi_env.evaluate.running import Ran
-    from llmi_env.evaluate.sources import Source
+    from llmi_env.evaluate.sources.base import Source
     from llmi_env.world import World
 
 console = Console(soft_wrap=True)
@@ -118,9 +118,19 @@ def evaluate(
 
     folder = EvaluationFolder(out or numbered_run(f"evaluate-{benchmark.replace(':', '.')}", resume))
     wanted = _Wanted(
-        policy, tuple(judge or ()), samples, seed, scale, budget, temperature, top_p, max_tokens, concurrency,
-        load_config(config, overrides or []), resume,
-    )  # fmt: skip
+        policy=policy,
+        judges=tuple(judge or ()),
+        samples=samples,
+        seed=seed,
+        scale=scale,
+        budget=budget,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        concurrency=concurrency,
+        config=load_config(config, overrides or []),
+        resume=resume,
+    )
     protocol, found = _load(benchmark, wanted.config, data, items)
     if scale and not judge and protocol.terms is not None:
         _say(
@@ -139,7 +149,7 @@ def evaluate(
         _say(f"what is missing is asked for again by the same command with --resume --out {folder.path}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Wanted:
     """What the command line asks for."""
 
@@ -158,7 +168,7 @@ class _Wanted:
 
 
 def _load(name: str, config: "EnvConfig", data: str | None, count: int | None) -> "tuple[Benchmark, Sequence[Item]]":
-    from llmi_env.evaluate.registry import find_benchmark
+    from llmi_env.evaluate.benchmarks.registry import find_benchmark
 
     benchmark = find_benchmark(name, config)
     items = benchmark.load(data)
@@ -184,8 +194,8 @@ async def _run(wanted: _Wanted, benchmark: "Benchmark", items: "Sequence[Item]",
 
 
 def _source(wanted: _Wanted, world: "World", folder: "EvaluationFolder") -> "Source":
-    from llmi_env.evaluate.scaled_source import open_scaled
-    from llmi_env.evaluate.sources import DOCUMENTS, open_source
+    from llmi_env.evaluate.sources.base import DOCUMENTS, open_source
+    from llmi_env.evaluate.sources.scaled_source import open_scaled
     from llmi_env.policies.endpoint import EndpointOptions
     from llmi_env.scaling import Budget
     from llmi_env.world import Place

@@ -1,4 +1,4 @@
-"""Where this package keeps what it makes for later runs."""
+"""Where this package keeps what it makes for later runs, and how a file gets there."""
 
 from __future__ import annotations
 
@@ -45,3 +45,22 @@ def numbered_run(name: str, resume: bool) -> Path:
         return taken[max(taken)]
     number = max(taken, default=0) + 1
     return root / (name if number == 1 else f"{name}-{number}")
+
+
+def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write a text file in one step: whenever it is looked at, there is the old one or the whole new one.
+
+    Args:
+        path: the file; its folder is there.
+        text: written as UTF-8.
+        errors: what becomes of lone surrogates, as `open` takes it.
+
+    Raises:
+        OSError: it cannot be written there; nothing is left of the try.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", errors=errors)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

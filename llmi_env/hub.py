@@ -39,11 +39,13 @@ def from_hub(load: Callable[[bool], T], name: str) -> T:
 
 def is_not_there(error: BaseException) -> bool:
     """Whether an error of loading came because the hub has no such thing, or none for whoever asks: it will be the same next time."""
+    import httpx
     from huggingface_hub import errors
 
     missing = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)
     found: BaseException | None = error
-    while found is not None:
+    # what the network broke off says nothing, whatever was missing before it
+    while found is not None and not isinstance(found, httpx.TransportError):
         here = isinstance(found, errors.LocalEntryNotFoundError)
         if isinstance(found, missing) or (isinstance(found, errors.EntryNotFoundError) and not here):
             return True

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from llmi_env.errors import ConfigError, did_you_mean, require
+from llmi_env.json_lines import add_rows, mend, read_rows
 from llmi_env.rewards.hybrid import NOT_JUDGED
 from llmi_env.rewards.preset import RULE_TERMS
 from llmi_env.rewards.report import RewardReport, judgment_from
@@ -114,7 +114,7 @@ class JudgmentFile:
         self.kept: dict[str, tuple[str, Judgments]] = {}
         """Name of the document and judgments by episode, as read from the disk."""
         if path.exists():
-            _mend(path)
+            mend(path)
             head, self.kept = _read(path)
             if head != self._head:
                 told = "; ".join(
@@ -137,14 +137,10 @@ class JudgmentFile:
         """
         lines = []
         if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             lines.append(self._head)
         data = {term: asdict(judgment) for term, judgment in judgments.items()}
         lines.append({"episode": episode, "document": document, "judgments": data})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
+        add_rows(self.path, lines, fsync=True)
 
 
 @dataclass(frozen=True)
@@ -190,33 +186,22 @@ def read_judgments(path: Path, name: str, documents: Mapping[str, str]) -> KeptJ
     return KeptJudgments(found, tuple(head["identities"]))
 
 
-def _mend(path: Path) -> None:
-    """Take away a last line that a kill has cut off, so that the next one does not run on from it."""
-    whole = path.read_bytes().rfind(b"\n") + 1
-    if whole:
-        os.truncate(path, whole)
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, tuple[str, Judgments]]]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     kept: dict[str, tuple[str, Judgments]] = {}
     head: dict[str, Any] = {}
-    for number, line in enumerate(lines, 1):
+    for where, row in read_rows(path):
         try:
-            data = json.loads(line)
-            if number == 1:
-                head = _head(path, data)
+            if not head:
+                head = _head(path, row)
                 continue
-            given = {term: judgment_from(entry) for term, entry in data["judgments"].items()}
-            kept[data["episode"]] = (data["document"], given)
+            given = {term: judgment_from(entry) for term, entry in row["judgments"].items()}
+            kept[row["episode"]] = (row["document"], given)
         except ConfigError:
             raise
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines) and number > 1:  # cut off by a kill
-                break
-            raise StoreError(f"{path}, line {number}: no judgments of ours: {type(error).__name__}: {error}") from error
+            raise StoreError(f"{where}: no judgments of ours: {type(error).__name__}: {error}") from error
     if not head:
-        raise StoreError(f"{path}: no judgments of ours: it is empty")
+        raise StoreError(f"{path}: no judgments of ours: it is empty, or was cut off in its first line")
     return head, kept
 
 

@@ -17,12 +17,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any, overload
 
 from llmi_env.errors import TaskError, did_you_mean, require
 from llmi_env.task import LONE_SURROGATE, ImageCount, Task
+from llmi_env.task_files import bundled_file, records
 from llmi_env.task_pictures import PictureRef, picture_refs
 from llmi_env.tools import TOOLS
 
@@ -32,13 +32,16 @@ SPLITS = ("train", "practice", "validation", "heldout")
 """The bundled splits. `train` and `practice` share neither subjects nor wordings with `validation` and `heldout`. `train` is written by hand
 and has demonstrations; `practice` is put together by `scripts/build_practice.py` and is forty times as large."""
 
-_EXTRAS = ("subject", "template", "size", "reference")
-_FIELDS = ("id", "question", "image_count", "tools", "images", "source", *_EXTRAS)
-_IMAGE_NUM: dict[int, ImageCount] = {-1: "none", 0: "any", 99: "at_least_one"}
+EXTRAS = ("subject", "template", "size", "reference")
+"""Fields of our rows that only the evaluation sees."""
+
+_FIELDS = ("id", "question", "image_count", "tools", "images", "source", *EXTRAS)
+IMAGE_NUM: Mapping[int, ImageCount] = {-1: "none", 0: "any", 99: "at_least_one"}
+"""What numbers of LLM-I's `image_num` stand for, besides themselves."""
 
 
 @dataclass(frozen=True)
-class _Row:
+class TaskRow:
     """A checked row: the task without its pictures, the references to those, and what only the evaluation sees."""
 
     task: Task
@@ -46,6 +49,7 @@ class _Row:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> Task:
+        """The task with its pictures; raises `TaskError` where one cannot be decoded."""
         task = self.task
         if not self.pictures:
             return task
@@ -61,13 +65,14 @@ class TaskSet(Sequence[Task]):
 
     Attributes:
         name: where the tasks come from: a split, a file or a data set.
+        rows: the tasks with their pictures not decoded.
     """
 
     name: str
-    _rows: tuple[_Row, ...] = field(repr=False)
+    rows: tuple[TaskRow, ...] = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @overload
     def __getitem__(self, index: int) -> Task: ...
@@ -77,11 +82,11 @@ class TaskSet(Sequence[Task]):
 
     def __getitem__(self, index: int | slice) -> Task | TaskSet:
         if isinstance(index, slice):
-            return TaskSet(self.name, self._rows[index])
-        return self._rows[index].build()
+            return TaskSet(self.name, self.rows[index])
+        return self.rows[index].build()
 
     def __iter__(self) -> Iterator[Task]:
-        return (row.build() for row in self._rows)
+        return (row.build() for row in self.rows)
 
     def __deepcopy__(self, memo: Any) -> TaskSet:
         return self  # immutable, and may be large
@@ -92,7 +97,7 @@ class TaskSet(Sequence[Task]):
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of the tasks, in order."""
-        return tuple(row.task.id or "" for row in self._rows)
+        return tuple(row.task.id or "" for row in self.rows)
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -100,11 +105,11 @@ class TaskSet(Sequence[Task]):
 
     def by_id(self, id: str) -> Task:
         """The task of that id; raises `TaskError` where there is none."""
-        return self._rows[self._position(id)].build()
+        return self.rows[self._position(id)].build()
 
     def extras(self, id: str) -> Mapping[str, Any]:
         """What that row carries for evaluation only: `subject`, `template`, `size`, `reference`, where given."""
-        return self._rows[self._position(id)].extras
+        return self.rows[self._position(id)].extras
 
     def _position(self, id: str) -> int:
         if id not in self._index:
@@ -125,12 +130,12 @@ class TaskSet(Sequence[Task]):
             TaskError: none is left.
         """
         have = set(tools)
-        kept = tuple(row for row in self._rows if have.issuperset(row.task.tools))
-        if len(kept) == len(self._rows):
+        kept = tuple(row for row in self.rows if have.issuperset(row.task.tools))
+        if len(kept) == len(self.rows):
             return self
-        missing = sorted({tool for row in self._rows for tool in row.task.tools} - have)
+        missing = sorted({tool for row in self.rows for tool in row.task.tools} - have)
         if self.name not in SPLITS:
-            count = len(self._rows) - len(kept)
+            count = len(self.rows) - len(kept)
             _log.warning("%d of %d tasks of %s need %s, not at hand", count, len(self), self.name, ", ".join(missing))
             return self
         if not kept:
@@ -141,7 +146,7 @@ class TaskSet(Sequence[Task]):
     def digest(self) -> str:
         """SHA-256 of what the tasks ask, in order; pictures count by content where embedded, else by their name."""
         hasher = hashlib.sha256()
-        for row in self._rows:
+        for row in self.rows:
             task = row.task
             pictures = [ref.name for ref in row.pictures] + [picture.digest for picture in task.images]
             body = [task.id, task.question, task.image_count, list(task.tools), pictures]
@@ -178,7 +183,7 @@ def load_tasks(source: str | Path | Sequence[Task]) -> TaskSet:
             if task.id
             else Task(task.question, task.images, task.image_count, task.tools, f"task-{number}", task.source)
         )
-        rows.append(_Row(named))
+        rows.append(TaskRow(named))
     return _finish("given", "tasks given in memory", rows)
 
 
@@ -187,20 +192,13 @@ def _load_named(source: str | Path) -> TaskSet:
     if not text.strip():
         raise TaskError(f"the name of a task set is empty; {_ACCEPTED}")
     if isinstance(source, str) and source in SPLITS:
-        entry = resources.files("llmi_env").joinpath("assets", "tasks", f"{source}.jsonl")
-        return _read_jsonl(entry.read_text(encoding="utf-8"), source, f"{source}.jsonl", Path(str(entry)).parent)
+        return _read_file(bundled_file(source))
     path = Path(text).expanduser()
     suffix = path.suffix.lower()
     if suffix in (".jsonl", ".parquet"):
         if not path.is_file():
             raise TaskError(f"there is no task file {text!r}")
-        if suffix == ".parquet":
-            return _read_parquet(path)
-        try:
-            content = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TaskError(f"{path.name}: cannot be read as UTF-8 text: {error}") from error
-        return _read_jsonl(content, path.stem, path.name, path.parent)
+        return _read_file(path)
     if path.is_file():
         raise TaskError(f"{text!r}: task files end in .jsonl or .parquet, not {suffix or 'nothing'!r}")
     if path.is_dir() and not _is_data_set(path):
@@ -235,32 +233,12 @@ def _is_hub_name(text: str) -> bool:
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def _read_jsonl(content: str, name: str, file: str, folder: Path) -> TaskSet:
+def _read_file(path: Path) -> TaskSet:
     rows = []
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise TaskError(f"{file}, row {number}: not a line of JSON: {error}") from error
-        rows.append(_read_row(data, f"{file}, row {number}", f"{name}-{number}", name, folder))
-    return _finish(name, file, rows)
-
-
-def _read_parquet(path: Path) -> TaskSet:
-    parquet = require("pyarrow.parquet", "reading parquet task files", "train")
-    lib = require("pyarrow", "reading parquet task files", "train")
-    rows: list[_Row] = []
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=64):
-                for data in batch.to_pylist():
-                    number = len(rows) + 1
-                    where = f"{path.name}, row {number}"
-                    rows.append(_read_row(data, where, f"{path.stem}-{number}", path.stem, path.parent))
-    except (lib.ArrowException, OSError) as error:
-        raise TaskError(f"{path.name}: not a readable parquet file: {error}") from error
+    for number, data, error in records(path):
+        if error:
+            raise TaskError(error)
+        rows.append(read_row(data, f"{path.name}, row {number}", f"{path.stem}-{number}", path.stem, path.parent))
     return _finish(path.stem, path.name, rows)
 
 
@@ -280,11 +258,11 @@ def _read_dataset(text: str, folder: Path | None) -> TaskSet:
     rows = []
     base = folder or Path()
     for number, row in enumerate(data, start=1):
-        rows.append(_read_row(row, f"{text}, row {number}", f"{Path(name).name}-{number}", name, base))
+        rows.append(read_row(row, f"{text}, row {number}", f"{Path(name).name}-{number}", name, base))
     return _finish(text, text, rows)
 
 
-def _finish(name: str, file: str, rows: Sequence[_Row]) -> TaskSet:
+def _finish(name: str, file: str, rows: Sequence[TaskRow]) -> TaskSet:
     if not rows:
         raise TaskError(f"{file}: there are no tasks in it")
     seen: dict[str, int] = {}
@@ -301,7 +279,19 @@ def _finish(name: str, file: str, rows: Sequence[_Row]) -> TaskSet:
 # --- rows ---------------------------------------------------------------------------------------------------
 
 
-def _read_row(data: Any, where: str, default_id: str, source: str, folder: Path) -> _Row:
+def read_row(data: Any, where: str, default_id: str, source: str, folder: Path) -> TaskRow:
+    """Check a row of either layout.
+
+    Args:
+        data: the row, as plain data.
+        where: names it in errors.
+        default_id: its id where it has none.
+        source: where it comes from, where it does not say.
+        folder: that paths of pictures start from.
+
+    Raises:
+        TaskError: names the field and what was expected.
+    """
     if not isinstance(data, Mapping):
         raise TaskError(f"{where}: expected an object with the fields of a task, got {type(data).__name__}")
     if "extra_info" in data or "prompt" in data:
@@ -324,10 +314,10 @@ def _read_row(data: Any, where: str, default_id: str, source: str, folder: Path)
         source=_name(data.get("source"), source, f"{where}, field 'source'"),
     )
     pictures = picture_refs(data.get("images"), where, folder)
-    return _Row(task, pictures, {key: data[key] for key in _EXTRAS if data.get(key) is not None})
+    return TaskRow(task, pictures, {key: data[key] for key in EXTRAS if data.get(key) is not None})
 
 
-def _read_llmi_row(data: Mapping[str, Any], where: str, default_id: str, source: str, folder: Path) -> _Row:
+def _read_llmi_row(data: Mapping[str, Any], where: str, default_id: str, source: str, folder: Path) -> TaskRow:
     info = data.get("extra_info")
     if info is None:
         info = {}
@@ -345,12 +335,12 @@ def _read_llmi_row(data: Mapping[str, Any], where: str, default_id: str, source:
         )
     task = Task(
         question=_question(question, f"{where}, field '{field_name}'"),
-        image_count=_IMAGE_NUM.get(number, number),
+        image_count=IMAGE_NUM.get(number, number),
         tools=_tools(info.get("tools"), f"{where}, field 'extra_info.tools'"),
         id=_name(data.get("id"), default_id, f"{where}, field 'id'"),
         source=_name(data.get("data_source"), source, f"{where}, field 'data_source'"),
     )
-    return _Row(task, picture_refs(data.get("images"), where, folder))
+    return TaskRow(task, picture_refs(data.get("images"), where, folder))
 
 
 def _last_user_message(prompt: Any, where: str) -> Any:

@@ -17,6 +17,9 @@ from llmi_env.errors import LLMIError
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.task import Task
 
+GIVEN = "given"
+"""Tool that figures name whose pictures were there already: those of published answers and of finished documents."""
+
 
 class BenchmarkError(LLMIError, ValueError):
     """Raised when a benchmark's files are not what its format says; the message names file, item and field."""

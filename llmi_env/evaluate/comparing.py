@@ -19,7 +19,8 @@ from llmi_env.errors import ConfigError, require
 from llmi_env.evaluate.figures import Range
 from llmi_env.evaluate.intervals import LEVEL, NO_SCALE, Floats, ratio_intervals, statistic_interval
 from llmi_env.evaluate.results import ItemFigures, Results
-from llmi_env.evaluate.tool_use import PARTS, ToolTally, mean_share
+from llmi_env.evaluate.tool_use import PARTS, ToolTally
+from llmi_env.rewards.tool_accuracy import mean_share
 
 PERMUTATIONS = 9999
 _NUMBERS = 2_000_000  # held at a time

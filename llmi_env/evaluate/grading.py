@@ -25,6 +25,7 @@ from llmi_env.judges.openai_options import PROMPTS
 from llmi_env.judges.prompt import Prompt, load_prompt, material_digest
 from llmi_env.rescoring import judge_config, judgments_name
 from llmi_env.rewards.hybrid import HybridReward
+from llmi_env.services.openai_access import short_form
 from llmi_env.task import Task
 from llmi_env.world import connect
 from llmi_env.world.config import JUDGES
@@ -35,7 +36,6 @@ REWARD = "reward"
 """Name of the question that stands for a reward's judged terms."""
 
 _FREE = frozenset({"embedded", "transformers"})  # they cost nothing wherever they run
-_ADDRESSED = re.compile(r"openai:(?P<model>[^@].*?)(?:@(?P<url>https?://.+))?", re.DOTALL)
 
 
 @runtime_checkable
@@ -212,17 +212,15 @@ async def open_grader(judge: str, reward: HybridReward | None) -> Grader:
 
 def grader_name(judge: str) -> str:
     """A name for a judge's answers: that of its model, file or class."""
-    found = _ADDRESSED.fullmatch(judge)
-    return re.sub(r"[^\w.-]+", "-", found["model"]).strip("-.") if found else judgments_name(judge)
+    options = short_form(judge, "--judge")
+    return re.sub(r"[^\w.-]+", "-", options["model"]).strip("-.") if options else judgments_name(judge)
 
 
 def _spelled_out(judge: str, reward: HybridReward | None) -> str:
-    found = _ADDRESSED.fullmatch(judge)
-    if found is None:
+    options = short_form(judge, "--judge")
+    if options is None:
         return judge
-    options: dict[str, Any] = {"use": "openai", "model": found["model"]}
-    if found["url"]:
-        options["base_url"] = found["url"]
+    options["use"] = "openai"
     if reward is not None:
         options["terms"] = [term for name in PROMPTS for term in load_prompt(name).terms if term in reward.judged_terms]
     return json.dumps(options)

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -26,6 +25,8 @@ import yaml
 
 from llmi_env.errors import ConfigError, require
 from llmi_env.evaluate.unchanged import check_unchanged
+from llmi_env.folders import write_whole
+from llmi_env.json_lines import add_rows, mend, read_rows
 from llmi_env.judges.openai_judge import Graded
 from llmi_env.judgment_files import document_names
 from llmi_env.rollout import Rollout
@@ -189,11 +190,11 @@ class EvaluationFolder:
 
     def costs_in_vain(self) -> list[DocumentCost]:
         """What each document took that was asked for and did not come."""
-        return [DocumentCost(**row["took"]) for row in _lines(self.path / _NOT_WRITTEN)]
+        return [DocumentCost(**row["took"]) for _, row in read_rows(self.path / _NOT_WRITTEN)]
 
     def not_written(self) -> dict[Key, str]:
         """Documents that were asked for in vain and have not come since, with the last reason."""
-        reasons = {(row["item"], row["sample"]): str(row["reason"]) for row in _lines(self.path / _NOT_WRITTEN)}
+        reasons = {(row["item"], row["sample"]): str(row["reason"]) for _, row in read_rows(self.path / _NOT_WRITTEN)}
         came = self.costs() if reasons else {}
         return {key: reason for key, reason in reasons.items() if key not in came}
 
@@ -225,18 +226,16 @@ class EvaluationFolder:
         """
         file = self._answers(judge)
         found = JudgeAnswers()
-        for number, row in enumerate(_lines(file), 1):
+        for where, row in read_rows(file):
             try:
-                if number == 1:
+                if found.identity is None:
                     if row["format"] != _FORMAT:
                         raise ValueError(f"format {row['format']}, this version reads {_FORMAT}")
                     found.identity = dict(row["identity"])
                 else:
                     found.lines.append(Answer.from_json(row))
             except (ValueError, KeyError, TypeError) as error:
-                raise StoreError(
-                    f"{file}, line {number}: no answers of ours: {type(error).__name__}: {error}"
-                ) from error
+                raise StoreError(f"{where}: no answers of ours: {type(error).__name__}: {error}") from error
         return found
 
     def document(self, place: int, sample: int) -> tuple[str, Rollout]:
@@ -281,11 +280,11 @@ class EvaluationFolder:
                         f"{self.path} holds an evaluation: --resume goes on with it, --out names another folder"
                     )
                 check_unchanged(self.path, self.config, now)
-            part = self.path / f".config-{os.getpid()}"
-            part.write_text(yaml.safe_dump(now, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
-            part.replace(self.path / "config.yaml")
+            told = yaml.safe_dump(now, sort_keys=False, allow_unicode=True, width=120)
+            write_whole(self.path / "config.yaml", told)
             for file in (self.path / _NOT_WRITTEN, *(self.path / ANSWERS).glob("*.jsonl")):
-                _mend(file)
+                if not mend(file):  # the line that says who answers comes with the first answer
+                    file.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -306,13 +305,15 @@ class EvaluationFolder:
 
     def add_not_written(self, item: str, sample: int, reason: str, took: DocumentCost) -> None:
         """Note that a document did not come, and what that took."""
-        _append(self.path / _NOT_WRITTEN, [{"item": item, "sample": sample, "reason": reason, "took": asdict(took)}])
+        row = {"item": item, "sample": sample, "reason": reason, "took": asdict(took)}
+        add_rows(self.path / _NOT_WRITTEN, [row], fsync=False)
 
     def add_answer(self, judge: str, identity: Mapping[str, Any], answer: Answer) -> None:
         """Keep an answer; when this returns, no kill can lose it."""
         file = self._answers(judge)
         head = [] if file.exists() else [{"format": _FORMAT, "judge": judge, "identity": identity}]
-        _append(file, [*head, answer.to_json()])
+        # The disk is not waited for: many judges' answers would stand in line for it.
+        add_rows(file, [*head, answer.to_json()], fsync=False)
 
     def _answers(self, judge: str) -> Path:
         return self.path / ANSWERS / f"{judge}.jsonl"
@@ -337,31 +338,3 @@ def _row(file: Path) -> dict[str, Any]:
     except (arrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise StoreError(f"{file}: not a document of an evaluation: {type(error).__name__}: {error}") from error
     return dict(row)
-
-
-def _append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows, whole lines at once. The disk is not waited for: many judges' answers would stand in line for it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _mend(file: Path) -> None:
-    """Take away a last line that a kill has cut off, so that the next one does not run on from it."""
-    if file.exists():
-        os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
-        if not file.stat().st_size:  # the line that says who answers comes with the first answer
-            file.unlink()
-
-
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file, a last one that was cut off left out; none where there is no file."""
-    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    for number, line in enumerate(text.split("\n")[:-1], 1):  # what follows the last end of a line is not whole
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("no object")
-        except ValueError as error:
-            raise StoreError(f"{file}, line {number}: not one of ours: {error}") from error
-        yield row

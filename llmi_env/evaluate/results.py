@@ -27,6 +27,7 @@ from llmi_env.evaluate.scoring import DocumentScores, criterion_name, scores_of,
 from llmi_env.evaluate.tool_use import ToolTally, ToolUse, added, summarise_tools, tally
 from llmi_env.evaluate.totals import Judging, Writing, judging, writing
 from llmi_env.evaluate.trained_by import judges_that_trained
+from llmi_env.folders import write_whole
 from llmi_env.judges.openai_judge import Graded
 
 RESULTS = "results.json"
@@ -136,9 +137,8 @@ class Results(BaseModel):
 
     def save(self, folder: Path) -> Path:
         """Write `results.json` of a folder; it appears whole or not at all."""
-        part, path = folder / f".{RESULTS}.part", folder / RESULTS
-        part.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False), encoding="utf-8")
-        part.replace(path)
+        path = folder / RESULTS
+        write_whole(path, json.dumps(self.to_json(), indent=1, allow_nan=False))
         return path
 
     @classmethod

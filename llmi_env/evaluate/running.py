@@ -22,7 +22,7 @@ from llmi_env.evaluate.benchmark import Benchmark, BenchmarkError, Item, Questio
 from llmi_env.evaluate.grading import Grader, checked, question_digest, questions_of
 from llmi_env.evaluate.kept import Answer, DocumentCost, EvaluationFolder, Key
 from llmi_env.evaluate.progress import Bars
-from llmi_env.evaluate.sources import NotWritten, Order, Source, Written
+from llmi_env.evaluate.sources.base import NotWritten, Order, Source, Written
 from llmi_env.judges.chat import counting
 from llmi_env.judges.openai_judge import Graded
 from llmi_env.rollout import rollout_seed

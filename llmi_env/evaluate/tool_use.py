@@ -23,9 +23,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from llmi_env.document import Document, Figure
-from llmi_env.evaluate.intervals import Floats, ratio_intervals, statistic_interval
+from llmi_env.evaluate.benchmark import GIVEN
+from llmi_env.evaluate.intervals import ratio_intervals, statistic_interval
 from llmi_env.rewards.facts import is_valid, state_of
-from llmi_env.rewards.tool_accuracy import ToolCounts, tool_accuracy
+from llmi_env.rewards.tool_accuracy import ToolCounts, mean_share, tool_accuracy
 from llmi_env.task import Task
 
 PICTURE_FITS = "text_image_relevance"
@@ -33,9 +34,6 @@ PICTURE_FITS = "text_image_relevance"
 
 FITS_FROM = 0.75
 """How far up its scale a judge's score must be for pictures to count as fitting: 4 of 1..5, 2 of 0..2."""
-
-GIVEN = "given"
-"""What figures of finished documents name as their tool."""
 
 UNREADABLE = "unreadable call"
 NO_SUCH_TOOL = "no such tool"
@@ -263,14 +261,6 @@ def summarise_tools(items: Sequence[Mapping[str, ToolTally]], seed: int = 0, *, 
         succeeded_of_all=share("all", ""),
         judged=judged,
     )
-
-
-def mean_share(met_RK: Floats, counted_RK: Floats) -> Floats:
-    """Mean over the tools that count at all; NaN for a draw without any."""
-    present = counted_RK > 0
-    shares = np.divide(met_RK, counted_RK, out=np.zeros_like(met_RK), where=present)
-    tools = present.sum(axis=-1)
-    return np.asarray(np.where(tools > 0, shares.sum(axis=-1) / np.maximum(tools, 1), np.nan))
 
 
 def _macro(items: Sequence[Mapping[str, ToolTally]], names: Sequence[str], seed: int) -> MacroShare:

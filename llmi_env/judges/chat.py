@@ -10,30 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from llmi_env.errors import require
 from llmi_env.judges.openai_options import JudgeOptions
-from llmi_env.judges.reply import quoted
 from llmi_env.services.answers import bounded_client
+from llmi_env.services.chat_options import cost_of
 from llmi_env.services.connections import place
 from llmi_env.services.keys import Key, hidden_in_logs
 from llmi_env.services.openai_access import OPENAI_URL, message_of
-from llmi_env.services.retry_after import retry_after
+from llmi_env.services.refusals import Rest, quoted, refusal
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 4_000_000
-_LONGEST_REST = 60.0
-_TRANSIENT = frozenset({408, 409, 425, 429})
-_MALFORMED = frozenset({400, 422})
 
 
 class NoReply(Exception):
@@ -79,10 +74,7 @@ class Usage:
     @property
     def cost(self) -> float | None:
         """In the currency of the prices; `None` where they were not given."""
-        if self.prompt_price is None or self.completion_price is None:
-            return None
-        spent = self.prompt_tokens * self.prompt_price + self.completion_tokens * self.completion_price
-        return spent / 1_000_000
+        return cost_of(self.prompt_tokens, self.completion_tokens, self.prompt_price, self.completion_price)
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", cost {self.cost:.4f}"
@@ -177,12 +169,12 @@ class Chat:
         client = await self._here()
         body = self._body(messages, form, seed)
         async with self._slots:
-            await self._rest()
+            await self._rest.over()
             self.usage.requests += 1
             for spent in _counts.get():
                 spent.requests += 1
             try:
-                with hidden_in_logs(Key(self._key)):
+                with hidden_in_logs(self._key):
                     async with asyncio.timeout(self.options.timeout):
                         data = await self._send(client, body)
             except TimeoutError:
@@ -199,8 +191,8 @@ class Chat:
     def _forget(self) -> None:
         self._client: Any = None
         self._place: tuple[int, object] | None = None
-        self._key = ""
-        self._rest_until = 0.0
+        self._key = Key()
+        self._rest = Rest()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"options": self.options, "usage": self.usage}
@@ -215,11 +207,11 @@ class Chat:
         if self._client is None or self._place != place():  # another request may have made it meanwhile
             self._forget()
             self._place = place()
-            self._key = self.options.key()
+            self._key = Key(self.options.key())
             self._slots = asyncio.Semaphore(self.options.concurrency)
             http = bounded_client(self.options.timeout)
             common = {
-                "api_key": self._key or "none",
+                "api_key": self._key.reveal() or "none",
                 "timeout": self.options.timeout,
                 "max_retries": 0,
                 "http_client": http,
@@ -251,11 +243,6 @@ class Chat:
         }
         return {name: value for name, value in fields.items() if value is not None}
 
-    async def _rest(self) -> None:
-        """Wait until the server wants requests again: one that said so said it to all that are waiting."""
-        while (left := self._rest_until - time.monotonic()) > 0:
-            await asyncio.sleep(left * (1 + 0.25 * random.random()))
-
     async def _send(self, client: Any, body: Mapping[str, Any]) -> bytes:
         import openai
 
@@ -265,7 +252,7 @@ class Chat:
                 async for chunk in response.iter_bytes():
                     data += chunk
                     if len(data) > _MOST_BYTES:
-                        raise NoReply(f"an answer of more than {_MOST_BYTES // 1_000_000} MB: {_start(data)}")
+                        raise NoReply(f"an answer of more than {_MOST_BYTES // 1_000_000} MB: {self._start(data)}")
                 return data
         except (NoReply, TimeoutError):
             raise
@@ -275,39 +262,32 @@ class Chat:
             raise TimeoutError from None
         except Exception as error:  # of the transport; their types belong to the client's HTTP library
             cause = error.__cause__ or error
-            said = self._safe(f"{type(cause).__name__}: {cause}")
+            said = self._key.hide(f"{type(cause).__name__}: {cause}")
             raise NoReply(f"{self.options.base_url} cannot be reached or broke off ({said})", again=True) from None
 
     def _status(self, error: Any) -> NoReply:
-        status, headers = error.status_code, error.response.headers
-        reason = f"HTTP {status}: {quoted(self._safe(message_of(error)))}"
-        if status == 401:
-            named = self.options.api_key_env
-            reason += f"; check the key{f' in {named}' if named else ''} (option api_key_env)"
-        elif status == 404:
-            reason += f"; check the model {self.options.model!r} and the address {self.options.base_url}"
-        elif 300 <= status < 400:
-            reason += "; give the address that it points to as base_url, if you trust it"
-        seconds = retry_after(headers)
-        again = status >= 500 or status in _TRANSIENT
-        if status == 429 and getattr(error, "code", None) == "insufficient_quota":
-            again = False
-        again = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), again)
-        if again and seconds is not None:
-            if seconds > _LONGEST_REST:
-                return NoReply(f"{reason}; it asks to wait {seconds:.0f} s, which is too long")
-            self._rest_until = max(self._rest_until, time.monotonic() + seconds)
-        return NoReply(reason, again=again, refused=status in _MALFORMED, rested=bool(seconds))
+        found = refusal(
+            error.status_code,
+            error.response.headers,
+            message_of(error),
+            key=self._key,
+            base_url=self.options.base_url,
+            code=getattr(error, "code", None),
+            model=self.options.model,
+            variable=self.options.api_key_env,
+        )
+        self._rest.wish(found.wait)
+        return NoReply(found.reason, again=found.again, refused=found.malformed, rested=found.wait > 0)
 
     def _text(self, data: bytes) -> str:
         try:
             completion = _Completion.model_validate_json(data)
             choice = completion.choices[0]
         except (ValidationError, IndexError):
-            raise NoReply(f"no chat completion but {_start(data)}", again=True) from None
+            raise NoReply(f"no chat completion but {self._start(data)}", again=True) from None
         self._count(completion.usage)
         if choice.message.refusal:
-            raise NoReply(f"the judge refused: {quoted(choice.message.refusal)}")
+            raise NoReply(f"the judge refused: {quoted(self._key.hide(choice.message.refusal))}")
         if choice.finish_reason == "content_filter":
             raise NoReply("the server's content filter withheld the reply")
         if choice.finish_reason == "length":
@@ -326,15 +306,11 @@ class Chat:
         )
         self.usage.prompt_tokens += prompt
         self.usage.completion_tokens += completion
-        cost = replace(self.usage, prompt_tokens=prompt, completion_tokens=completion).cost
+        cost = self.options.cost(prompt, completion)
         for spent in _counts.get():
             spent.prompt_tokens += prompt
             spent.completion_tokens += completion
             spent.cost = None if spent.cost is None or cost is None else spent.cost + cost
 
-    def _safe(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
-
-
-def _start(data: bytes) -> str:
-    return quoted(data[:2000].decode("utf-8", "backslashreplace"))
+    def _start(self, data: bytes) -> str:
+        return quoted(self._key.hide(data[:2000].decode("utf-8", "backslashreplace")))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from llmi_env.errors import did_you_mean
 from llmi_env.judges.prompt import load_prompt
-from llmi_env.services.keys import without_secrets
-from llmi_env.services.openai_access import OPENAI_URL, checked_url, find_key
-from llmi_env.services.options import ServiceOptions
+from llmi_env.services.chat_options import ChatOptions
+from llmi_env.services.openai_access import OPENAI_URL, find_key
 
 PROMPTS = ("text", "multimodal")
 """The prompts that score reward terms."""
@@ -32,7 +31,7 @@ _NEUTRAL = frozenset(
 )
 
 
-class JudgeOptions(ServiceOptions):
+class JudgeOptions(ChatOptions):
     """What an OpenAI-compatible judge is made of."""
 
     what: ClassVar[str] = "openai judge"
@@ -87,27 +86,8 @@ class JudgeOptions(ServiceOptions):
     structured: Literal["auto", "json_schema", "json_object", "off"] = "auto"
     """How the reply's form is asked for. `auto` begins with a JSON schema and remembers what the server takes."""
 
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    """More fields of the request, e.g. `{"chat_template_kwargs": {"enable_thinking": false}}`."""
-
-    prompt_price: float | None = Field(default=None, ge=0)
-    """Price of a million prompt tokens, for `usage.cost`."""
-
-    completion_price: float | None = Field(default=None, ge=0)
-    """Price of a million tokens of replies, for `usage.cost`."""
-
     cache_name: str | None = Field(default=None, min_length=1)
     """What the cache knows the server by, in place of `base_url`: for one that changes its address and not its model."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_url(cls, url: str) -> str:
-        return checked_url(url)
-
-    @field_validator("extra_body")
-    @classmethod
-    def _no_secrets(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        return dict(without_secrets(fields))
 
     @field_validator("terms")
     @classmethod

@@ -64,8 +64,7 @@ def read_reply(text: str, terms: Sequence[str], low: int, high: int, key: str | 
     Raises:
         UnreadableReply: anything else.
     """
-    answer = _answer(text)
-    fields = _fields(answer, text) if key is None else _keyed(answer, text, key, terms)
+    fields = read_object(text) if key is None else _keyed(_answer(text), text, key, terms)
     try:
         read = _model(tuple(terms), low, high).model_validate(fields).model_dump()
     except ValidationError as error:
@@ -75,6 +74,15 @@ def read_reply(text: str, terms: Sequence[str], low: int, high: int, key: str | 
     # JSON can spell half a character, which no file takes.
     rationale = read["rationale"].encode("utf-8", "replace").decode()
     return Reply({term: read[f"score {number}"] for number, term in enumerate(terms)}, rationale)
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """The JSON object that a reply is, thoughts before it and one code fence around it left out.
+
+    Raises:
+        UnreadableReply: anything else.
+    """
+    return _fields(_answer(text), text)
 
 
 def quoted(text: str) -> str:

@@ -13,43 +13,31 @@ given the task's pictures besides.
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from llmi_env.document import Picture
-from llmi_env.errors import ConfigError
 from llmi_env.judges.sending import DataUrls
 from llmi_env.policies.base import Sampling
 from llmi_env.prompting import PromptStyle
+from llmi_env.services.chat_options import ChatOptions
 from llmi_env.services.chat_reply import Reply
 from llmi_env.services.chat_stream import ChatStream
-from llmi_env.services.openai_access import OPENAI_URL, checked_url, find_key
-from llmi_env.services.options import ServiceOptions
-from llmi_env.yaml_text import parse_yaml
+from llmi_env.services.openai_access import OPENAI, OPENAI_URL, find_key, named_options
 
-__all__ = ["OPENAI", "Endpoint", "EndpointOptions"]
+__all__ = ["Endpoint", "EndpointOptions"]
 
-OPENAI = "openai:"
-"""Begins the short form of an endpoint."""
-
-_SHORT = re.compile(r"openai:(?P<model>.+?)(?:@(?P<base_url>https?://.*))?", re.DOTALL)
 _OURS = frozenset(
     {"model", "messages", "stream", "n", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"}
 )
 
 
-class EndpointOptions(ServiceOptions):
+class EndpointOptions(ChatOptions):
     """How an endpoint is reached, what it is told, and what it costs."""
 
     what: ClassVar[str] = "openai policy"
-
-    model: str = Field(min_length=1)
-    """Name of the model, as the server knows it."""
 
     base_url: str = OPENAI_URL
     """Address of the API, e.g. `http://127.0.0.1:8000/v1` for vLLM. For Azure, `https://RESOURCE.openai.azure.com/openai/v1`."""
@@ -81,32 +69,14 @@ class EndpointOptions(ServiceOptions):
     retries: int = Field(default=5, ge=0)
     """How often a document is begun anew after an overload, an outage or a stream that broke off."""
 
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    """More fields of the request, e.g. `{"top_k": 20, "chat_template_kwargs": {"enable_thinking": false}}`."""
-
-    prompt_price: float | None = Field(default=None, ge=0)
-    """Price of a million prompt tokens."""
-
-    completion_price: float | None = Field(default=None, ge=0)
-    """Price of a million tokens of documents, thoughts included."""
-
     server: str | None = Field(default=None, min_length=1)
     """What an evaluation knows the server by, in place of `base_url`: for one that changes its address and not its model."""
 
-    @field_validator("base_url")
-    @classmethod
-    def _is_url(cls, url: str) -> str:
-        return checked_url(url)
-
     @field_validator("extra_body")
     @classmethod
-    def _is_plain(cls, fields: dict[str, Any]) -> dict[str, Any]:
+    def _is_more(cls, fields: dict[str, Any]) -> dict[str, Any]:
         if ours := sorted(_OURS & fields.keys()):
             raise ValueError(f"{', '.join(ours)} have options of their own")
-        try:
-            json.dumps(fields, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"it must be plain JSON: {error}") from None
         return fields
 
     @classmethod
@@ -122,26 +92,8 @@ class EndpointOptions(ServiceOptions):
         >>> EndpointOptions.named("openai:smollm2@http://127.0.0.1:8000/v1").base_url
         'http://127.0.0.1:8000/v1'
         """
-        if policy.startswith(OPENAI):
-            match = _SHORT.fullmatch(policy)
-            if match is None:
-                raise ConfigError(f"{policy!r} names no model: openai:MODEL@http://127.0.0.1:8000/v1 is needed")
-            return cls.parse({name: value for name, value in match.groupdict().items() if value is not None})
-        if policy.lstrip().startswith("{"):
-            try:
-                options = json.loads(policy)
-            except (ValueError, RecursionError) as error:
-                raise ConfigError(f"openai policy: its options are not JSON: {error}") from error
-        elif Path(policy).suffix in (".yaml", ".yml", ".json"):
-            try:
-                options = parse_yaml(Path(policy).expanduser().read_text(encoding="utf-8"), policy)
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"openai policy: its options in {policy!r} cannot be read: {error}") from error
-        else:
-            return None
-        if (use := options.pop("use", "openai")) != "openai":  # judges of the same kind are told so
-            raise ConfigError(f"openai policy: option 'use' can be 'openai' only, not {use!r:.60}")
-        return cls.parse(options)
+        options = named_options(policy, cls.what)
+        return None if options is None else cls.parse(options)
 
     def identity(self) -> dict[str, Any]:
         """What of it can move a document, as plain data."""
@@ -206,10 +158,7 @@ class Endpoint:
 
     def cost(self, prompt_tokens: int, tokens: int) -> float | None:
         """In the currency of the prices; `None` where they are not given."""
-        options = self.options
-        if options.prompt_price is None or options.completion_price is None:
-            return None
-        return (prompt_tokens * options.prompt_price + tokens * options.completion_price) / 1_000_000
+        return self.options.cost(prompt_tokens, tokens)
 
     async def aclose(self) -> None:
         """Close the connection; another request opens it again."""

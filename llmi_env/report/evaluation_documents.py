@@ -10,7 +10,7 @@ from typing import Any
 from llmi_env.document import Document, Figure, Picture
 from llmi_env.episode import StopReason
 from llmi_env.evaluate import showing
-from llmi_env.evaluate.items import as_document
+from llmi_env.evaluate.benchmarks.items import as_document
 from llmi_env.evaluate.kept import ANSWERS, Answer, EvaluationFolder, Key
 from llmi_env.evaluate.results import RESULTS, Results
 from llmi_env.evaluate.scoring import STALE, criterion_name

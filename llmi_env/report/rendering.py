@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmi_env.errors import ConfigError, require
+from llmi_env.folders import write_whole
 
 
 def safe(markup: str) -> Any:
@@ -38,10 +39,8 @@ def write_page(path: Path, page: str) -> Path:
     Raises:
         ConfigError: it cannot be written there.
     """
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-        temporary.replace(path)
+        write_whole(path, page, errors="replace")
     except OSError as error:
         raise ConfigError(f"{path}: the page cannot be written there: {error.strerror}") from error
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from llmi_env.evaluate.showing import number
 from llmi_env.report.document_html import document_html
 from llmi_env.report.rendering import render, safe, write_page
 from llmi_env.scaling import STAGES, Candidate, Scaled
@@ -43,18 +44,14 @@ def write_scaling_page(path: Path, scaled: Scaled) -> Path:
 def _row(scaled: Scaled, place: int) -> dict[str, Any]:
     report = scaled.stages[place]
     best = scaled.tried[report.chosen]
-    return {"report": report, "value": _number(best.value), "seconds": f"{report.spent.seconds:.1f}"}
+    return {"report": report, "value": number(best.value), "seconds": f"{report.spent.seconds:.1f}"}
 
 
 def _card(scaled: Scaled, candidate: Candidate) -> dict[str, Any]:
     return {
         "candidate": candidate,
         "of": "" if candidate.parent is None else f" of document {candidate.parent}",
-        "value": _number(candidate.value),
+        "value": number(candidate.value),
         "faults": "; ".join(candidate.faults or ()),
         "body": safe(document_html(candidate.document)),
     }
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"

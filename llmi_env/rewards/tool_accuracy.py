@@ -138,7 +138,7 @@ def tool_accuracy_difference(
     tables = [_table(side, tools) for side in (before, after)]
 
     def statistic(weights_RT: NDArray[np.float64]) -> NDArray[np.float64]:
-        sides = [_macro(weights_RT @ met, weights_RT @ counted) for met, counted in tables]
+        sides = [mean_share(weights_RT @ met, weights_RT @ counted) for met, counted in tables]
         return np.asarray(sides[1] - sides[0])
 
     n_tasks = len(tables[0][0])
@@ -170,9 +170,9 @@ def _table(
     return met, counted
 
 
-def _macro(met_RK: NDArray[np.float64], counted_RK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the tools that a draw holds; NaN for a draw without any."""
+def mean_share(met_RK: NDArray[np.float64], counted_RK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the tools that count at all, the last axis; NaN for a draw without any."""
     present = counted_RK > 0
     shares = np.divide(met_RK, counted_RK, out=np.zeros_like(met_RK), where=present)
-    tools = present.sum(axis=1)
-    return np.asarray(np.where(tools > 0, shares.sum(axis=1) / np.maximum(tools, 1), np.nan))
+    tools = present.sum(axis=-1)
+    return np.asarray(np.where(tools > 0, shares.sum(axis=-1) / np.maximum(tools, 1), np.nan))

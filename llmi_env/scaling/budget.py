@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 from llmi_env.errors import ConfigError, did_you_mean
@@ -151,9 +151,7 @@ class Meter:
 
     def add(self, spent: Spent) -> None:
         """Count something; its seconds are not, since the meter has a clock of its own."""
-        self._spent += Spent(
-            spent.documents, spent.tool_calls, spent.judge_calls, spent.tokens, spent.prompt_tokens, spent.cost
-        )
+        self._spent += replace(spent, seconds=0.0)
 
     def left(self, kind: Kind) -> float:
         """How much may still be spent; infinite where there is no bound."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from llmi_env.document import Document
 from llmi_env.errors import ConfigError, WorldError
+from llmi_env.judges.cache import judgment_key
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.report import RewardReport
 from llmi_env.rollout import NOT_SCORED
@@ -60,7 +61,7 @@ class Judging:
         self._meter, self._tried = meter, tried
         self._pairs = (pairs or Terms()) if plan.select == "tournament" else None
         self._price = 1 if reward.judged_terms else 0
-        self._reports: dict[tuple[str, tuple[str, ...]], RewardReport] = {}
+        self._reports: dict[str, RewardReport] = {}
 
     # ----------------------------------------------------------------------------------------------------------- one alone
 
@@ -69,22 +70,22 @@ class Judging:
 
         Equal documents are judged once. One that a judge left without a score is given to it once more.
         """
-        wanted: dict[tuple[str, tuple[str, ...]], Document] = {}
+        wanted: dict[str, Document] = {}
         for candidate in self._tried.all_of(numbers):
-            if (name := _name(candidate.document)) not in self._reports:
+            if (name := self._name(candidate.document)) not in self._reports:
                 wanted.setdefault(name, candidate.document)
         stopped = await self._ask(wanted)
         again = {name: found for name, found in wanted.items() if _may_help(self._reports.get(name))}
         if again:
             await self._ask(again)
         for candidate in self._tried.all_of(numbers):
-            report = self._reports.get(_name(candidate.document))
+            report = self._reports.get(self._name(candidate.document))
             if report is not None:
                 rollout = replace(candidate.rollout, report=report)
                 self._tried.update(candidate.number, rollout=rollout, value=self._value(report))
         return stopped
 
-    async def _ask(self, wanted: Mapping[tuple[str, tuple[str, ...]], Document]) -> str:
+    async def _ask(self, wanted: Mapping[str, Document]) -> str:
         names = list(wanted)
         paid = names[: self._meter.affordable(len(names), judge_calls=self._price)]
         self._meter.add(Spent(judge_calls=self._price * len(paid)))
@@ -105,6 +106,10 @@ class Judging:
             except WorldError as error:
                 judgments = dict.fromkeys(self._reward.judged_terms, Unscored(f"the World cannot be reached: {error}"))
         return self._reward.score(document, self._task, judgments)
+
+    def _name(self, document: Document) -> str:
+        """Names a document by all that judges see of it."""
+        return judgment_key("", (), document, self._task)
 
     def _value(self, report: RewardReport) -> float | None:
         if self._plan.select != "judge":
@@ -154,8 +159,7 @@ class Judging:
                     found[game] = answer
             return found
 
-        winner, _ = await tournament(numbers, play, cheap)
-        return winner, stopped, reasons
+        return await tournament(numbers, play, cheap), stopped, reasons
 
     async def best_change(self, number: int, made: Sequence[int]) -> int:
         """The best of a candidate and of what was made of it."""
@@ -238,16 +242,3 @@ def _common(candidate: Candidate, all_of_them: Sequence[Candidate]) -> float:
 def _may_help(report: RewardReport | None) -> bool:
     """Whether judging once more may bring a score: where a judge failed, and not where the document itself is at fault."""
     return report is not None and not report.scored and any(isinstance(j, Unscored) for j in report.judgments.values())
-
-
-def _name(document: Document) -> tuple[str, tuple[str, ...]]:
-    """Names a document by what judges see of it."""
-    outcomes = tuple(
-        figure.picture.digest + repr(figure.picture.provenance)
-        if figure.picture
-        else f"{figure.failure.kind}:{figure.failure.fault}"
-        if figure.failure
-        else ""
-        for figure in document.figures
-    )
-    return document.to_source(), outcomes

@@ -115,8 +115,8 @@ Together = Callable[[Sequence[tuple[int, int]]], Awaitable[Mapping[tuple[int, in
 """Plays several pairs side by side; a pair that could not be played is left out."""
 
 
-async def tournament(entrants: Sequence[int], play: Together, everyone: bool) -> tuple[int, bool]:
-    """Who wins, and whether every pair that had to be played was.
+async def tournament(entrants: Sequence[int], play: Together, everyone: bool) -> int:
+    """Who wins; a pair that was not played counts as a tie.
 
     Args:
         entrants: in the order in which ties are decided: the earlier one wins.
@@ -125,7 +125,6 @@ async def tournament(entrants: Sequence[int], play: Together, everyone: bool) ->
     """
     if not entrants:
         raise ConfigError("a tournament needs somebody who takes part")
-    whole = True
     if everyone:
         games = list(combinations(entrants, 2))
         played = await play(games)
@@ -134,15 +133,14 @@ async def tournament(entrants: Sequence[int], play: Together, everyone: bool) ->
             won = played.get((first, second), 0.5)
             points[first] += won
             points[second] += 1 - won
-        return max(entrants, key=lambda entrant: points[entrant]), len(played) == len(games)
+        return max(entrants, key=lambda entrant: points[entrant])
     left = list(entrants)
     while len(left) > 1:
         games = list(zip(left[::2], left[1::2], strict=False))
         played = await play(games)
-        whole = whole and len(played) == len(games)
         out = {second if played.get((first, second), 0.5) >= 0.5 else first for first, second in games}
         left = [entrant for entrant in left if entrant not in out]
-    return left[0], whole
+    return left[0]
 
 
 def _joined(*parts: Document | str) -> Document:

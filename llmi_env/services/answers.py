@@ -1,6 +1,6 @@
-"""The HTTP client below OpenAI's own, which bounds what a server may answer with.
+"""The HTTP client for OpenAI-compatible servers, ours and the one below OpenAI's own, which bounds what a server may answer with.
 
-The official client reads the body of an error to its end before it raises, and unpacks whatever comes packed. So bodies of errors end here
+HTTPX unpacks whatever comes packed, and OpenAI's client reads the body of an error to its end before it raises. So bodies of errors end here
 after their beginning, where the message is, and only what was asked for is let in: plain bytes. The body of a success is the caller's to count.
 """
 
@@ -18,8 +18,8 @@ _MOST_OF_AN_ERROR = 65_536
 """Bytes of an error's body that are read."""
 
 
-def bounded_client(timeout: float) -> httpx.AsyncClient:
-    """A client whose errors have an end; for `http_client` of OpenAI's. Takes some 60 ms the first time: see `tls_context`.
+def bounded_client(timeout: float | httpx.Timeout) -> httpx.AsyncClient:
+    """A client whose errors have an end. Takes some 60 ms the first time: see `tls_context`.
 
     Redirects are not followed: they would take the key elsewhere. How many requests there are at a time is the caller's to bound.
 

@@ -14,11 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from llmi_env.services.keys import Key
+from llmi_env.services.refusals import TRANSIENT, quoted
 
-__all__ = ["Reply", "ReplyReader", "StreamFailed", "message_in", "quoted"]
+__all__ = ["Reply", "ReplyReader", "StreamFailed", "message_in"]
 
-_QUOTED = 200
-_TRANSIENT = frozenset({408, 409, 425, 429})
 _CUT = frozenset({"length", "max_tokens", "model_length"})
 _BROKEN = frozenset({"error", "abort", "insufficient_system_resource"})
 _CALLING = frozenset({"tool_calls", "function_call"})
@@ -172,7 +171,7 @@ class ReplyReader:
         """An error that came as an event, after the status had said that all is well."""
         code = chunk.error.get("code") if isinstance(chunk.error, dict) else None
         said = self.said(message_in({"error": chunk.message if chunk.error is None else chunk.error}))
-        lasting = isinstance(code, int) and 400 <= code < 500 and code not in _TRANSIENT
+        lasting = isinstance(code, int) and 400 <= code < 500 and code not in TRANSIENT
         return StreamFailed(f"the server failed while it wrote: {said}", again=not lasting)
 
 
@@ -182,8 +181,3 @@ def message_in(data: Any) -> str:
     if isinstance(inner, dict):
         inner = inner.get("message") or inner.get("detail") or inner
     return inner if isinstance(inner, str) else json.dumps(inner)
-
-
-def quoted(text: str) -> str:
-    """The start of what others say."""
-    return repr(text[:_QUOTED]) + (f" (and {len(text) - _QUOTED} characters more)" if len(text) > _QUOTED else "")

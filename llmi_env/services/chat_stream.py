@@ -11,33 +11,26 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import re
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 
-from llmi_env.services.chat_reply import Reply, ReplyReader, StreamFailed, message_in, quoted
+from llmi_env.services.answers import bounded_client
+from llmi_env.services.chat_reply import Reply, ReplyReader, StreamFailed, message_in
 from llmi_env.services.connections import place, tls_context
 from llmi_env.services.event_stream import EventStream
 from llmi_env.services.keys import Key, hidden_in_logs
-from llmi_env.services.retry_after import retry_after
+from llmi_env.services.refusals import Rest, refusal
 
 __all__ = ["ChatStream"]
 
 _log = logging.getLogger(__name__)
 
 _MOST_BYTES = 128_000_000
-_MOST_OF_AN_ERROR = 65_536
-_LONGEST_REST = 60.0
 _FAREWELL = 5.0
 """Seconds that a server may take from the last word to the end of the stream: the tokens used come in between."""
-
-_TRANSIENT = frozenset({408, 409, 425, 429})
-_HOPELESS = frozenset({401, 402, 404})
-_MALFORMED = frozenset({400, 422})
 
 
 class _Refused(StreamFailed):
@@ -92,7 +85,7 @@ class ChatStream:
     def _forget(self) -> None:
         self._client: httpx.AsyncClient | None = None
         self._place: tuple[int, object] | None = None
-        self._rest_until = 0.0
+        self._rest = Rest()
 
     # ----------------------------------------------------------------------------------------------------------- request
 
@@ -115,33 +108,19 @@ class ChatStream:
         return False
 
     async def _here(self) -> httpx.AsyncClient:
-        context = await asyncio.to_thread(tls_context)
         if self._client is None or self._place != place():
+            await asyncio.to_thread(tls_context)  # it takes its time, and is at hand from then on
+        if self._client is None or self._place != place():  # another request may have made it meanwhile
             self._forget()
             self._place = place()
-            # Redirects would take key and text elsewhere. The caller bounds how many requests there are.
-            self._client = httpx.AsyncClient(
-                verify=context,
-                follow_redirects=False,
-                timeout=httpx.Timeout(self._idle, connect=min(self._idle, 30.0), pool=None),
-                limits=httpx.Limits(max_connections=None),
-            )
+            self._client = bounded_client(httpx.Timeout(self._idle, connect=min(self._idle, 30.0), pool=None))
         return self._client
-
-    async def _rest(self) -> None:
-        """Wait until the server wants requests again: one that said so said it to all that are waiting."""
-        while (left := self._rest_until - time.monotonic()) > 0:
-            await asyncio.sleep(left * (1 + 0.25 * random.random()))
 
     async def _once(self, body: Mapping[str, Any], take: Callable[[str], bool]) -> Reply:
         client, key = await self._here(), Key(self._key())
         reader = ReplyReader(key, take)
-        await self._rest()
-        headers = {
-            "content-type": "application/json",
-            "accept": "text/event-stream, application/json",
-            "accept-encoding": "identity",
-        }
+        await self._rest.over()
+        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
         if key:
             headers["authorization"] = f"Bearer {key.reveal()}"
         content = json.dumps(body, allow_nan=False).encode()
@@ -151,7 +130,7 @@ class ChatStream:
             try:
                 async with asyncio.timeout(self._timeout) as deadline:
                     async with client.stream("POST", self._url, content=content, headers=headers) as response:
-                        wanted = await self._read(response, reader, deadline)
+                        wanted = await self._read(response, reader, key, deadline)
             except StreamFailed as error:
                 failed = error
             except (TimeoutError, httpx.RequestError) as error:
@@ -170,13 +149,13 @@ class ChatStream:
 
     # ------------------------------------------------------------------------------------------------------------- reply
 
-    async def _read(self, response: httpx.Response, reader: ReplyReader, deadline: asyncio.Timeout) -> bool:
+    async def _read(self, response: httpx.Response, reader: ReplyReader, key: Key, deadline: asyncio.Timeout) -> bool:
         """Read the answer; whether all of it was wanted."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not response.is_success:
-            raise self._status(response, reader, await _bytes(response, _MOST_OF_AN_ERROR))
+            raise self._status(response, await response.aread(), key)
         if kind.endswith("json"):
-            data = await _bytes(response, _MOST_BYTES)
+            data = await _bytes(response)
             return reader.read(data.decode("utf-8", "replace"))
         return await self._follow(response, reader, kind, deadline)
 
@@ -219,32 +198,21 @@ class ChatStream:
         what = "cannot be reached" if unreached else f"broke off{so_far}"
         return StreamFailed(f"{self.base_url} {what} ({said})", again=True, unreached=unreached)
 
-    def _status(self, response: httpx.Response, reader: ReplyReader, body: bytes) -> StreamFailed:
-        status, headers = response.status_code, response.headers
-        text = body.decode("utf-8", "backslashreplace")
+    def _status(self, response: httpx.Response, body: bytes, key: Key) -> StreamFailed:
+        said = body.decode("utf-8", "backslashreplace")
+        code = None
         try:
-            data = json.loads(text)
+            data = json.loads(said)
         except (ValueError, RecursionError):
-            data = None
-        inner = data.get("error", data) if isinstance(data, dict) else None
-        code = inner.get("code") if isinstance(inner, dict) else None
-        reason = f"HTTP {status}: {reader.said(text if data is None else message_in(data))}"
-        if status in (401, 403):
-            reason += "; check the key (options api_key_env, api_key_file)"
-        elif status == 404:
-            reason += f"; check the model and the address {self.base_url}"
-        elif 300 <= status < 400:
-            reason += f"; it points to {quoted(headers.get('location', ''))}: give that as base_url, if you trust it"
-        hopeless = status in _HOPELESS or code == "insufficient_quota"
-        again = (status >= 500 or status in _TRANSIENT) and not hopeless
-        again = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), again)
-        seconds = retry_after(headers)
-        if again and seconds is not None:
-            if seconds > _LONGEST_REST:
-                return StreamFailed(f"{reason}; it asks to wait {seconds:.0f} s, which is too long")
-            self._rest_until = max(self._rest_until, time.monotonic() + seconds)
-        kind = _Refused if status in _MALFORMED else StreamFailed
-        return kind(reason, again=again, hopeless=hopeless, rested=bool(seconds))
+            pass  # a gateway's own page, which is told as it is
+        else:
+            said = message_in(data)
+            inner = data.get("error", data) if isinstance(data, dict) else None
+            code = inner.get("code") if isinstance(inner, dict) else None
+        found = refusal(response.status_code, response.headers, said, key=key, base_url=self.base_url, code=code)
+        self._rest.wish(found.wait)
+        kind = _Refused if found.malformed else StreamFailed
+        return kind(found.reason, again=found.again, hopeless=found.hopeless, rested=found.wait > 0)
 
 
 def _cut(stream: EventStream, chunk: bytes) -> list[str]:
@@ -254,11 +222,11 @@ def _cut(stream: EventStream, chunk: bytes) -> list[str]:
         raise StreamFailed(str(error)) from None
 
 
-async def _bytes(response: httpx.Response, most: int) -> bytes:
+async def _bytes(response: httpx.Response) -> bytes:
     """The body, or as much of it as is let in."""
     data = bytearray()
     async for chunk in response.aiter_bytes():
         data += chunk
-        if len(data) > most:
+        if len(data) > _MOST_BYTES:
             break
-    return bytes(data[:most])
+    return bytes(data)

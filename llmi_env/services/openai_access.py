@@ -1,4 +1,4 @@
-"""Reaching an OpenAI-compatible server: what judges and image tools share, so that a key is handled in one way.
+"""Reaching an OpenAI-compatible server: what policies, judges and image tools share, so that it is named, and a key handled, in one way.
 
 A key never stands in a configuration: an option names the environment variable, or the file, that holds it, and it is read where the
 World runs, when the first request is made. Nothing here imports the client.
@@ -7,16 +7,74 @@ World runs, when the first request is made. Nothing here imports the client.
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmi_env.errors import ConfigError
 from llmi_env.services.keys import KeySource
+from llmi_env.yaml_text import parse_yaml
 
 OPENAI_URL = "https://api.openai.com/v1"
 
+OPENAI = "openai:"
+"""Begins the short form of a model behind a server."""
+
+_SHORT = re.compile(r"openai:(?!@https?://)(?P<model>.+?)(?:@(?P<base_url>https?://.*))?", re.DOTALL)
 _LOCAL_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local")
+
+
+def short_form(name: str, what: str) -> dict[str, Any] | None:
+    """The options `model` and, where it stands there, `base_url` of `openai:MODEL` or `openai:MODEL@BASE_URL`; `None` for another name.
+
+    Args:
+        name: what a model, policy or judge is called.
+        what: whose options they are, for messages.
+
+    Raises:
+        ConfigError: it names no model.
+
+    >>> short_form("openai:qwen@http://127.0.0.1:8000/v1", "a judge")
+    {'model': 'qwen', 'base_url': 'http://127.0.0.1:8000/v1'}
+    """
+    if not name.startswith(OPENAI):
+        return None
+    if (found := _SHORT.fullmatch(name)) is None:  # not repeated: an address may hold a key
+        raise ConfigError(f"{what}: {OPENAI!r} names no model: openai:MODEL@http://127.0.0.1:8000/v1 is needed")
+    return {option: value for option, value in found.groupdict().items() if value is not None}
+
+
+def named_options(name: str, what: str) -> dict[str, Any] | None:
+    """The options that a name stands for: see `short_form`; the path of a YAML or JSON file of options; options as JSON. `None` for another
+    name.
+
+    Args:
+        name: the name.
+        what: whose options they are, for messages.
+
+    Raises:
+        ConfigError: no model is named, no such file, or options that cannot be read.
+    """
+    if (options := short_form(name, what)) is not None:
+        return options
+    if name.lstrip().startswith("{"):
+        try:
+            options = json.loads(name)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{what}: its options are not JSON: {error}") from error
+    elif Path(name).suffix in (".yaml", ".yml", ".json"):
+        try:
+            options = parse_yaml(Path(name).expanduser().read_text(encoding="utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{what}: its options in {name!r} cannot be read: {error}") from error
+    else:
+        return None
+    if (use := options.pop("use", "openai")) != "openai":  # judges of the same kind are told so
+        raise ConfigError(f"{what}: option 'use' can be 'openai' only, not {use!r:.60}")
+    return options
 
 
 def checked_url(url: str) -> str:

@@ -18,23 +18,21 @@ import asyncio
 import importlib.util
 import json
 import logging
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from llmi_env.config import load_yaml
 from llmi_env.document import Picture
 from llmi_env.errors import ConfigError, MissingExtra
 from llmi_env.judges.chat import Chat, NoReply, counting
 from llmi_env.judges.openai_options import JudgeOptions
 from llmi_env.judges.reply import UnreadableReply
 from llmi_env.judges.sending import DataUrls
+from llmi_env.services.openai_access import named_options
 from llmi_env.task_data.kept import Exchange, Kept
 from llmi_env.task_data.replies import Ask, read
 
@@ -43,7 +41,6 @@ __all__ = ["Declined", "Lost", "Model", "ModelOptions", "model_options"]
 _log = logging.getLogger(__name__)
 _FORMS = ("json_schema", "json_object", "off")
 _OF_JUDGES = ("terms", "samples", "max_pictures", "cache_name")
-_SHORT = re.compile(r"openai:(?P<model>.+?)(?:@(?P<base_url>https?://.*))?", re.DOTALL)
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -94,7 +91,7 @@ def model_options(name: str, **otherwise: Any) -> ModelOptions:
     """The options of a model by its name.
 
     Args:
-        name: `openai:MODEL`, `openai:MODEL@BASE_URL`, the path of a YAML file of options, or options as JSON.
+        name: `openai:MODEL` or `openai:MODEL@BASE_URL`; the path of a YAML or JSON file of options; options as JSON.
         otherwise: options that hold where these do not say.
 
     Raises:
@@ -103,16 +100,8 @@ def model_options(name: str, **otherwise: Any) -> ModelOptions:
     >>> model_options("openai:qwen@http://127.0.0.1:8000/v1").base_url
     'http://127.0.0.1:8000/v1'
     """
-    if (short := _SHORT.fullmatch(name)) is not None:
-        options: Mapping[str, Any] = {key: value for key, value in short.groupdict().items() if value is not None}
-    elif name.lstrip().startswith("{"):
-        try:
-            options = json.loads(name)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{ModelOptions.what}: its options are not JSON: {error}") from error
-    elif Path(name).suffix in (".yaml", ".yml"):
-        options = load_yaml("models", Path(name))
-    else:
+    options = named_options(name, ModelOptions.what)
+    if options is None:
         raise ConfigError(
             f"no {ModelOptions.what} {name!r}: openai:MODEL@http://127.0.0.1:8000/v1, or a YAML file of options is expected"
         )

@@ -80,6 +80,7 @@ def build(
 
     Raises:
         ConfigError: there is a build already, or one of another order; a model cannot be reached for want of a key.
+        StoreError: what is kept of the build is broken.
         MissingExtra: a package is missing.
         TaskError: an input picture cannot be read.
     """

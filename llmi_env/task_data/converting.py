@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,17 +26,18 @@ from llmi_env.task_data.kept import write_lines
 from llmi_env.task_data.pictures import file_name, write_once
 from llmi_env.task_data.rows import Row, read_rows
 from llmi_env.task_pictures import CORPUS_PREFIX, MAX_PICTURE_BYTES, PictureRef, picture_refs
+from llmi_env.task_sets import EXTRAS, IMAGE_NUM
 from llmi_env.tools.corpus import bundled
 
 __all__ = ["Converted", "convert"]
 
 _MARKER = "<image>"
-_NUMBERS: Mapping[ImageCount, int] = {"none": -1, "any": 0, "at_least_one": 99, 0: -1}
+_NUMBERS: Mapping[ImageCount, int] = {**{count: number for number, count in IMAGE_NUM.items()}, 0: -1}
 _SOURCES = ("interleaved", "interleaved_mm")
-_EXTRAS = ("subject", "template", "size", "reference")
 _INFO = ("split", "image_num", "tools", "question", "llmi")
 _COLUMNS = ("prompt", "data_source", "extra_info", "images", "id")
 _ROWS = 64
+_ENDING = re.compile(r"\.[a-z0-9]{1,5}")
 _ENDINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
 
 
@@ -165,7 +167,7 @@ def _more(row: Row, theirs: bool) -> dict[str, Any]:
         return {**({"source": data["source"]} if data.get("source") else {}), **row.extras}
     with suppress(ValueError, TypeError, KeyError, RecursionError):
         more = json.loads(data["extra_info"]["llmi"])
-        return {name: more[name] for name in ("source", *_EXTRAS) if name in more}
+        return {name: more[name] for name in ("source", *EXTRAS) if name in more}
     return {"source": data["data_source"]} if data.get("data_source") else {}
 
 
@@ -188,7 +190,9 @@ def _image(ref: PictureRef, said: str, out: Path, taken: dict[str, str]) -> str:
             if _bytes(shipped) == data:
                 return said
     name = Path(said).stem or "picture"
-    ending = next((ending for start, ending in _ENDINGS.items() if data.startswith(start)), Path(said).suffix.lower())
+    ending = next((ending for start, ending in _ENDINGS.items() if data.startswith(start)), None)
+    if ending is None:  # somebody else's words: no name of a file of ours unless it is an ending
+        ending = suffix if _ENDING.fullmatch(suffix := Path(said).suffix.lower()) else ""
     file = file_name(name, ending, hashlib.sha256(data).hexdigest(), taken)
     folder = out.with_name(f"{out.stem}-pictures")
     write_once(folder / file, data)

@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 from llmi_env.errors import ConfigError, TaskError, did_you_mean
 from llmi_env.task_data.meaning import TOO_CLOSE, Meanings, Vectors, vectors
-from llmi_env.task_data.rows import name_of, read_rows, records
+from llmi_env.task_data.rows import name_of, read_rows
 from llmi_env.task_data.words import SharedRuns, words
+from llmi_env.task_files import records
 from llmi_env.task_sets import SPLITS
 
 __all__ = ["EVALUATED", "SHARE", "HeldOut", "Near", "Protected", "protected"]
@@ -170,13 +171,13 @@ def _known() -> str:
 
 
 def _benchmarks() -> tuple[str, ...]:
-    from llmi_env.evaluate.registry import BENCHMARKS
+    from llmi_env.evaluate.benchmarks.registry import BENCHMARKS
 
     return BENCHMARKS.names
 
 
 def _benchmark(name: str, data: str) -> Iterator[Protected]:
-    from llmi_env.evaluate.registry import find_benchmark
+    from llmi_env.evaluate.benchmarks.registry import find_benchmark
 
     for item in find_benchmark(name).load(data or None):
         digests = frozenset(picture.digest for picture in item.task.images)

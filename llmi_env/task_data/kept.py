@@ -8,7 +8,6 @@ the same order again, and asks only what it has no reply to.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +18,8 @@ import filelock
 import yaml
 
 from llmi_env.errors import ConfigError
+from llmi_env.json_lines import add_rows, mend, read_rows
+from llmi_env.store import StoreError
 from llmi_env.yaml_text import parse_yaml
 
 __all__ = ["Exchange", "Kept", "Total", "write_lines"]
@@ -114,6 +115,7 @@ class Kept:
         Raises:
             ConfigError: there is a build and `resume` is not set, or none and it is; it was begun with another configuration, whose
                 differences are shown; or another process is at work on it.
+            StoreError: what is kept there is broken.
         """
         begun = self.folder / "config.yaml"
         if resume and not begun.is_file():
@@ -139,10 +141,7 @@ class Kept:
     def add(self, exchange: Exchange) -> None:
         """Keep a reply; it is on the disk when this returns."""
         self._count(exchange)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(exchange)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        add_rows(self.path, [asdict(exchange)], fsync=True)
 
     def _check(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         first, second = dict(_flat(before)), dict(_flat(now))
@@ -158,15 +157,13 @@ class Kept:
             )
 
     def _read(self) -> None:
-        if not self.path.exists():
-            return
-        whole = self.path.read_bytes().rfind(b"\n") + 1
-        os.truncate(self.path, whole)  # a last line that a kill has cut off: the next one must not run on from it
-        for number, line in enumerate(self.path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+        if not mend(self.path):
+            self.path.unlink(missing_ok=True)  # cut off within its first line
+        for where, row in read_rows(self.path):
             try:
-                exchange = Exchange(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ConfigError(f"{self.path}, line {number}: not a reply that was kept: {error}") from error
+                exchange = Exchange(**row)
+            except TypeError as error:
+                raise StoreError(f"{where}: not a reply that was kept: {error}") from error
             self._count(exchange)
 
     def _count(self, exchange: Exchange) -> None:

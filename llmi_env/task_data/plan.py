@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ class Wishes:
             for name in names:
                 if name not in known:
                     raise ConfigError(f"no {what} {name!r}{did_you_mean(name, known)}")
-        if not any(self.counts.values()) or min(self.counts.values()) < 0:
+        if not any(self.counts.values()) or not all(0 <= weight < math.inf for weight in self.counts.values()):
             raise ConfigError("weights of wishes for pictures must be 0 or more, and one of them more")
         if not 0 <= self.with_pictures <= 1:
             raise ConfigError(f"the share of tasks with input pictures is from 0 to 1, not {self.with_pictures}")

@@ -19,10 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmi_env.calls import BUILTIN
 from llmi_env.document import Picture
-
-# The one strict reading of a reply that there is; what it looks for is a judge's scores.
 from llmi_env.judges.prompt import Request, clean
-from llmi_env.judges.reply import UnreadableReply, _answer, _fields, quoted
+from llmi_env.judges.reply import UnreadableReply, quoted, read_object
 from llmi_env.task import LONE_SURROGATE
 from llmi_env.task_data.plan import Slot
 from llmi_env.yaml_text import parse_yaml
@@ -146,8 +144,7 @@ def read(text: str, form: type[M]) -> M:
     Raises:
         UnreadableReply: anything but one object of that form.
     """
-    answer = _answer(text)
-    fields = _fields(answer, text)
+    fields = read_object(text)
     if LONE_SURROGATE.search(json.dumps(fields, ensure_ascii=False)) is not None:
         raise UnreadableReply(f"half a character in {quoted(text)}")
     try:

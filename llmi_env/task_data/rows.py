@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmi_env.errors import TaskError, require
+from llmi_env.errors import TaskError
 from llmi_env.task import Task
+from llmi_env.task_files import bundled_file, records
 from llmi_env.task_pictures import PictureRef
+from llmi_env.task_sets import SPLITS, load_tasks, read_row
 
-# The one reading of a row that there is; task sets stop at the first fault.
-from llmi_env.task_sets import SPLITS, _read_row, load_tasks
-
-__all__ = ["Row", "bundled_file", "name_of", "read_rows", "records"]
+__all__ = ["Row", "name_of", "read_rows"]
 
 _FIELD = re.compile(r"field '([^']+)'")
 
@@ -48,13 +46,6 @@ class Row:
         return found[1] if found else ""
 
 
-def bundled_file(split: str) -> Path:
-    """The file of a bundled split."""
-    from importlib import resources
-
-    return Path(str(resources.files("llmi_env").joinpath("assets", "tasks", f"{split}.jsonl")))
-
-
 def name_of(source: str) -> str:
     """What the tasks of a source are called: the split, or the file without its ending."""
     return source if source in SPLITS else Path(source).stem
@@ -82,51 +73,13 @@ def read_rows(source: str) -> Iterator[Row]:
             continue
         where = f"{path.name}, row {number}"
         try:
-            read = _read_row(data, where, f"{path.stem}-{number}", path.stem, path.parent)
+            read = read_row(data, where, f"{path.stem}-{number}", path.stem, path.parent)
         except TaskError as failed:
             yield Row(number, data, error=str(failed))
         else:
             yield Row(number, data, read.task, read.pictures, read.extras)
 
 
-def records(path: Path) -> Iterator[tuple[int, Any, str]]:
-    """The rows of a `.jsonl` or `.parquet` file as plain data: number, row, and what is wrong where there is none.
-
-    Raises:
-        TaskError: the file cannot be read.
-        MissingExtra: parquet without pyarrow.
-    """
-    yield from _lines(path) if path.suffix == ".jsonl" else _table(path)
-
-
 def _whole(source: str) -> Iterator[tuple[tuple[PictureRef, ...], Task]]:
-    for row in load_tasks(source)._rows:
+    for row in load_tasks(source).rows:
         yield row.pictures, row.task
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Any, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path.name}: cannot be read as UTF-8 text: {error}") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line), ""
-        except (ValueError, RecursionError) as error:
-            yield number, None, f"{path.name}, row {number}: not a line of JSON: {error}"
-
-
-def _table(path: Path) -> Iterator[tuple[int, Any, str]]:
-    parquet = require("pyarrow.parquet", "reading parquet task files", "train")
-    lib = require("pyarrow", "reading parquet task files", "train")
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=64):
-                for data in batch.to_pylist():
-                    number += 1
-                    yield number, data, ""
-    except (lib.ArrowException, OSError) as error:
-        raise TaskError(f"{path.name}: not a readable parquet file: {error}") from error

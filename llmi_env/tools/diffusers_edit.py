@@ -25,14 +25,9 @@ from pydantic import Field
 from llmi_env.document import Picture
 from llmi_env.errors import ConfigError, Refused
 from llmi_env.tools.base import EDIT, ToolContext, ToolSpec
+from llmi_env.tools.model_calls import asked_edit, in_aspect, size_for
 from llmi_env.tools.pipeline_options import PipelineOptions
-from llmi_env.tools.pipelines import (
-    PipelineHost,
-    asked_edit,
-    generators,
-    in_aspect,
-    size_for,
-)
+from llmi_env.tools.pipelines import PipelineHost, generators
 from llmi_env.tools.web.decoding import flatten
 
 __all__ = ["DiffusersEditTool"]

@@ -23,8 +23,9 @@ from pydantic import Field, model_validator
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import AssetError, Refused, ToolUnavailable
 from llmi_env.tools.base import DIFFUSION, ToolContext, ToolSpec
+from llmi_env.tools.model_calls import asked_prompt
 from llmi_env.tools.pipeline_options import PipelineOptions
-from llmi_env.tools.pipelines import PipelineHost, asked_prompt, generators
+from llmi_env.tools.pipelines import PipelineHost, generators
 
 __all__ = ["EMBEDDED", "DiffusionOptions", "DiffusionTool"]
 

@@ -32,7 +32,7 @@ from llmi_env.services.openai_access import OPENAI_URL, checked_url
 from llmi_env.services.options import ServiceOptions
 from llmi_env.tools.base import DIFFUSION, EDIT, ToolContext, ToolSpec
 from llmi_env.tools.image_connection import ImageConnection
-from llmi_env.tools.pipelines import asked_edit, asked_prompt, in_aspect
+from llmi_env.tools.model_calls import asked_edit, asked_prompt, in_aspect
 from llmi_env.tools.web.decoding import flatten
 
 __all__ = ["EditServerOptions", "ImageServerEditTool", "ImageServerOptions", "ImageServerTool"]

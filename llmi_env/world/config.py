@@ -163,7 +163,8 @@ class WorldConfig(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"world option {place!r}: {first['msg']}") from error
+            said = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"world option {place!r}: {said}") from error
 
     def check_limits(self, others: Iterable[str] = ()) -> None:
         """Raise `ConfigError` where a limit is that of a tool which is neither configured, nor built in, nor among `others`."""

@@ -354,6 +354,23 @@ class HttpWorld(RemoteWorld):
         super().__init__(url, uds, attempts=attempts, patience=patience)
         self.tools = tuple(tools)
 
+    async def meet(self) -> None:
+        """Ask the service who it is, where that is not known yet; every call does this first.
+
+        Raises:
+            WorldError: as `health`.
+            ConfigError: it lacks a tool.
+        """
+        if self._met:
+            return
+        there = (await self.health()).tools
+        if lacking := [name for name in self.tools if name not in there]:
+            raise ConfigError(
+                f"the World at {self._place} has no {', '.join(lacking)}: its tools are {', '.join(there) or 'none'}, and the policy is "
+                f"offered {', '.join(self.tools)}. Serve the same configuration there with `llmi serve`, or change services.tools"
+            )
+        self._met = True
+
     async def deciding(self) -> Deciding:
         """What decides the answers: what the service says of its configuration; raises as `health` does."""
         return {"service": {"service": (await self.health()).config}}
@@ -363,15 +380,8 @@ class HttpWorld(RemoteWorld):
         self._met = False
 
     async def _ready(self, path: str) -> None:
-        if self._met or path == "/health":
-            return
-        there = (await self.health()).tools
-        if lacking := [name for name in self.tools if name not in there]:
-            raise ConfigError(
-                f"the World at {self._place} has no {', '.join(lacking)}: its tools are {', '.join(there) or 'none'}, and the policy is "
-                f"offered {', '.join(self.tools)}. Serve the same configuration there with `llmi serve`, or change services.tools"
-            )
-        self._met = True
+        if path != "/health":
+            await self.meet()
 
     def _lost(self, error: httpx.RequestError) -> ConnectionLost:
         lost = super()._lost(error)

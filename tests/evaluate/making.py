@@ -12,7 +12,7 @@ from llmi_env.document import Document
 from llmi_env.episode import StopReason
 from llmi_env.evaluate.benchmark import Item, Measure, Question
 from llmi_env.evaluate.kept import EvaluationFolder
-from llmi_env.evaluate.sources import Done, NotWritten, Order, Written
+from llmi_env.evaluate.sources.base import Done, NotWritten, Order, Written
 from llmi_env.judges.chat import Usage
 from llmi_env.judges.openai_judge import Graded
 from llmi_env.ledger import Ledger

@@ -270,6 +270,7 @@ def test_of_a_world_elsewhere_the_cost_is_not_known() -> None:
     [
         ("openai:Qwen/Qwen3@http://h:1/v1", "Qwen-Qwen3", "Qwen/Qwen3", "http://h:1/v1"),
         ("openai:m@v2@https://h/v1", "m-v2", "m@v2", "https://h/v1"),
+        ("openai:@cf/meta/llama@https://h/v1", "cf-meta-llama", "@cf/meta/llama", "https://h/v1"),
         (
             '{"use": "openai", "model": "m", "base_url": "http://h/v1", "temperature": null}',
             "openai",

@@ -12,7 +12,7 @@ pytest.importorskip("pyarrow")
 
 from llmi_env.errors import ConfigError
 from llmi_env.evaluate.kept import Answer, DocumentCost, EvaluationFolder
-from llmi_env.evaluate.sources import Order
+from llmi_env.evaluate.sources.base import Order
 from llmi_env.judges.openai_judge import Graded
 from llmi_env.store import StoreError
 from llmi_env.world.protocol import Unscored

@@ -15,8 +15,8 @@ from llmi_env.document import Document
 from llmi_env.errors import ConfigError
 from llmi_env.evaluate import showing
 from llmi_env.evaluate.benchmark import BenchmarkError, Item, Question
+from llmi_env.evaluate.benchmarks.heldout import TaskBenchmark
 from llmi_env.evaluate.figures import Range
-from llmi_env.evaluate.heldout import TaskBenchmark
 from llmi_env.evaluate.kept import EvaluationFolder
 from llmi_env.evaluate.results import Results, summarise
 from llmi_env.evaluate.scoring import NOT_ASKED, STALE

@@ -21,7 +21,7 @@ from llmi_env.evaluate.benchmark import BenchmarkError, Item, Question
 from llmi_env.evaluate.grading import Grader
 from llmi_env.evaluate.kept import EvaluationFolder
 from llmi_env.evaluate.running import Orders, Ran, evaluate, items_digest
-from llmi_env.evaluate.sources import Done, Order, Source, Written
+from llmi_env.evaluate.sources.base import Done, Order, Source, Written
 from llmi_env.judges.openai_judge import Graded
 from llmi_env.world.protocol import Unscored
 from tests.evaluate.making import Marker, Owls, Writer, config, items, rollout

@@ -8,7 +8,7 @@ pytest.importorskip("scipy")
 
 from llmi_env.document import Document, Failure
 from llmi_env.evaluate.benchmark import Item
-from llmi_env.evaluate.items import as_document
+from llmi_env.evaluate.benchmarks.items import as_document
 from llmi_env.evaluate.tool_use import (
     GIVEN,
     NO_SUCH_TOOL,

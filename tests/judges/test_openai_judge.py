@@ -1,30 +1,23 @@
-"""The OpenAI-compatible judge against a server that misbehaves in every way that such servers do."""
+"""What the OpenAI-compatible judge makes of replies: good ones, bad ones, none at all. For its connection see `test_chat`."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import pickle
-from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from llmi_env.calls import Call
-from llmi_env.config import load_config
-from llmi_env.document import Document, Failure, Figure, Picture, Provenance, Text
-from llmi_env.errors import ConfigError, MissingExtra
+from llmi_env.document import Failure, Picture, Provenance
+from llmi_env.errors import MissingExtra
 from llmi_env.judges.base import Judge
-from llmi_env.rewards import HybridReward
+from llmi_env.judges.openai_judge import Graded, OpenAIJudge
 from llmi_env.task import Task
 from llmi_env.world.protocol import Scored, Unscored
 from tests.judges.chat_server import (
     Answer,
     ChatServer,
-    after,
     completion,
     dripping,
     failing,
@@ -37,43 +30,9 @@ from tests.judges.chat_server import (
     scoring,
     text_of,
 )
+from tests.judges.openai_judged import GOOD, TASK, document, judged, picture
 
-pytest.importorskip("openai", reason="openai is not installed: pip install 'llmi-env[judges]'")
-from llmi_env.judges.openai_judge import Graded, OpenAIJudge
-from llmi_env.judges.openai_options import JudgeOptions
-
-TASK = Task("Say when owls hunt.")
-BODY = '{"source": "search", "description": "an owl", "params": {"query": "owl"}}'
-CALL = Call("search", "an owl", {"query": "owl"})
 PICTURES = ("image_quality", "task_relevance", "text_image_relevance")
-
-
-def picture(colour: str = "red", size: int = 32) -> Picture:
-    return Picture(Image.new("RGB", (size, size), colour), Provenance("test"))
-
-
-def document(*figures: Picture | Failure, text: str = "Owls hunt at night.") -> Document:
-    return Document((Text(text), *(Figure(BODY, CALL, outcome) for outcome in figures)))
-
-
-def judged(
-    *answers: Answer, given: Document | None = None, task: Task = TASK, **options: Any
-) -> tuple[dict[str, Any], OpenAIJudge, ChatServer]:
-    """Judge one document against a server with these answers."""
-
-    async def judge() -> tuple[dict[str, Any], OpenAIJudge, ChatServer]:
-        async with ChatServer(*answers) as server:
-            asked = {"model": "m", "base_url": server.base_url, "terms": ["text_quality"], "timeout": 5.0, **options}
-            judge = OpenAIJudge(**asked)
-            try:
-                return await judge(given or document(), task), judge, server
-            finally:
-                await judge.aclose()
-
-    return asyncio.run(judge())
-
-
-GOOD = '{"rationale": "fine", "text_quality": 4}'
 
 
 def test_a_good_server() -> None:
@@ -187,15 +146,7 @@ def test_what_cannot_be_understood_is_no_score(answer: Answer, options: dict[str
     assert judge.usage.failures == 1
 
 
-def test_nobody_listens() -> None:
-    judge = OpenAIJudge(model="m", base_url="http://127.0.0.1:9/v1", terms=["text_quality"], retries=1)
-    found = asyncio.run(judge(document(), TASK))
-    assert isinstance(found["text_quality"], Unscored)
-    assert "cannot be reached" in found["text_quality"].reason
-    assert judge.usage.requests == 2
-
-
-# ------------------------------------------------------------------------------------------------------ forms, tries, limits
+# ------------------------------------------------------------------------------------------------------------------- forms
 
 
 def test_what_the_server_takes_is_remembered() -> None:
@@ -215,47 +166,6 @@ def test_a_server_that_does_not_heed_the_schema_is_asked_in_another_form() -> No
     assert found["text_quality"] == Scored(4, "fine", "openai:m@text/2")
     assert [request["response_format"]["type"] for request in server.requests] == ["json_schema", "json_object"]
     assert judge.usage.retries == 0
-
-
-def test_requests_tokens_and_cost_are_counted() -> None:
-    prices = {"prompt_price": 2.0, "completion_price": 10.0}
-    _, judge, _ = judged(failing(503), saying("?"), saying(GOOD), structured="json_schema", **prices)
-    usage = judge.usage
-    assert (usage.requests, usage.retries, usage.failures) == (3, 2, 0)
-    assert (usage.prompt_tokens, usage.completion_tokens) == (200, 20)
-    assert usage.cost == pytest.approx((200 * 2 + 20 * 10) / 1e6)
-    assert judged(saying(GOOD))[1].usage.cost is None
-
-
-def test_a_server_that_asks_to_wait_is_left_alone_by_all() -> None:
-    async def both() -> ChatServer:
-        waiting = failing(429, headers={"retry-after": "0.3"})
-        async with ChatServer(waiting, scoring()) as server:
-            judge = OpenAIJudge(model="m", base_url=server.base_url, terms=["text_quality"], structured="json_schema")
-            first = asyncio.create_task(judge(document(), TASK))
-            while judge._chat._rest_until == 0.0:  # the first answer has come
-                await asyncio.sleep(0.01)
-            second = asyncio.create_task(judge(document(text="Bees."), TASK))
-            await asyncio.sleep(0.1)
-            seen = len(server.requests)
-            answers = await asyncio.gather(first, second)
-            await judge.aclose()
-            assert all(isinstance(answer["text_quality"], Scored) for answer in answers)
-            assert seen == 1
-            return server
-
-    assert len(asyncio.run(both()).requests) == 3
-
-
-def test_no_more_requests_at_once_than_allowed() -> None:
-    async def many() -> int:
-        async with ChatServer(after(0.02, scoring())) as server:
-            judge = OpenAIJudge(model="m", base_url=server.base_url, concurrency=3, structured="json_schema")
-            await asyncio.gather(*(judge(document(text=f"Owls {at}."), TASK) for at in range(9)))
-            await judge.aclose()
-            return server.most_at_once
-
-    assert asyncio.run(many()) == 3
 
 
 def test_samples_are_averaged_and_their_votes_kept() -> None:
@@ -336,163 +246,14 @@ def test_a_rubric(together: bool) -> None:
     found, server = asyncio.run(check())
     assert found == {name: Graded(score, "as told", "openai:m@rubric/3", ()) for name, score in (("r1", 2), ("r2", 0))}
     assert len(server.requests) == (1 if together else 2)
-    assert "It says when owls hunt." in server.requests[0]["messages"][0]["content"]
-
-
-# -------------------------------------------------------------------------------------------------------- keys, options, life
-
-
-def test_a_key_is_sent_where_it_belongs_and_told_nowhere(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("JUDGE_KEY", "sk-secret")
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
-    caplog.set_level(logging.INFO)
-    echo = failing(401, "Incorrect API key: sk-secret")
-    found, judge, server = judged(echo, api_key_env="JUDGE_KEY")
-    assert server.headers[0]["authorization"] == "Bearer sk-secret"
-    assert "Incorrect API key: [key]'; check the key in JUDGE_KEY" in found["text_quality"].reason
-    for told in (found["text_quality"].reason, caplog.text, judge.fingerprint, repr(judge.options), str(judge.usage)):
-        assert "sk-" not in told
-    assert b"sk-" not in pickle.dumps(judge)
-    _, _, server = judged(saying(GOOD))
-    assert "sk-" not in json.dumps(server.headers)  # the key for OpenAI is nobody else's
-
-
-def test_a_key_that_comes_back_in_a_header_is_not_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("JUDGE_KEY", "sk-secret")
-    caplog.set_level(1)
-    for name in ("openai", "httpx", "httpcore", "asyncio"):
-        caplog.set_level(1, logger=name)
-    echo = {"x-request-id": "sk-secret", "x-echo": "Bearer sk-secret"}
-    judged(failing(503, headers=echo), raw(200, completion(GOOD), echo), api_key_env="JUDGE_KEY")
-    assert any(record.name == "openai._base_client" for record in caplog.records)
-    assert "sk-secret" not in caplog.text
-
-
-def test_an_error_without_end_is_bounded() -> None:
-    sent = 0
-
-    async def endless(writer: asyncio.StreamWriter, request: dict[str, Any]) -> None:
-        nonlocal sent
-        writer.write(b"HTTP/1.1 400 Bad\r\ncontent-type: text/plain\r\n\r\n")
-        while True:
-            writer.write(b"no " * 30_000)
-            await writer.drain()
-            sent += 1
-
-    found, _, _ = judged(endless, structured="json_object", retries=0)
-    assert "HTTP 400: 'no no no " in found["text_quality"].reason
-    assert sent < 200
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "environment variable OPENAI_API_KEY is not set"),
-        ({"base_url": "https://x.openai.azure.com", "api_version": "2026-01-01"}, "AZURE_OPENAI_API_KEY is not set"),
-        ({"base_url": "https://gateway.example.com/v1"}, "name the environment variable .* as api_key_env"),
-        ({"base_url": "http://127.0.0.1:9/v1", "api_key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY is not set"),
-    ],
-)
-def test_a_missing_key_is_told_at_the_first_use(
-    options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "NO_SUCH_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    judge = OpenAIJudge(model="m", **options)
-    with pytest.raises(ConfigError, match=message):
-        asyncio.run(judge(document(), TASK))
-
-
-@pytest.mark.parametrize(
-    "url", ["http://judge:8000/v1", "https://10.0.0.5/v1", "https://judge.svc/v1", "https://judge/v1"]
-)
-def test_a_server_of_ones_own_needs_no_key(url: str) -> None:
-    assert OpenAIJudge(model="m", base_url=url).options.key() == ""
-
-
-def test_azure_is_spoken_to_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-key")
-    found, _, server = judged(saying(GOOD), api_version="2026-01-01")
-    assert found["text_quality"].score == 4
-    assert server.headers[0]["api-key"] == "azure-key"
-    assert server.paths[0].endswith("/openai/deployments/m/chat/completions?api-version=2026-01-01")
-    assert server.requests[0]["max_completion_tokens"] == 1024
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"modle": "m"}, "no option 'modle', did you mean 'model'"),
-        ({"model": "m", "api_key": "sk-1"}, "no option 'api_key' .keys do not belong into configurations"),
-        ({}, "option 'model': Field required"),
-        ({"model": "m", "terms": ["text_qualty"]}, "no term 'text_qualty', did you mean 'text_quality'"),
-        ({"model": "m", "terms": []}, "at least one of text_quality, call_quality, image_quality"),
-        ({"model": "m", "base_url": "localhost:8000"}, "an address such as http://127.0.0.1:8000/v1 is needed"),
-        ({"model": "m", "base_url": "http://me:word@host/v1"}, "key in the address"),
-        ({"model": "m", "samples": 3}, "several samples at temperature 0 are one sample"),
-        ({"model": "m", "timeout": 0}, "option 'timeout'"),
-        ({"model": "m", "structured": "yes"}, "option 'structured': .*'json_schema'"),
-        ({"model": "m", "extra_body": {"a": {"api_key": "sk-1"}}}, "option 'extra_body': 'api_key' looks like a key"),
-    ],
-)
-def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        OpenAIJudge(**options)
-
-
-def test_the_papers_judges() -> None:
-    """The preset `paper` names judges that can be made, and that score every term of the reward."""
-    config = load_config("paper")
-    judges = [OpenAIJudge(**options) for _, options in config.services.judge_uses()]
-    assert {term for judge in judges for term in judge.terms} == set(HybridReward.preset(config.reward).judged_terms)
+    told = [request["messages"][0]["content"] for request in server.requests]  # in the order in which they came
+    assert all(any(text in system for system in told) for text in criteria.values())
 
 
 def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"llmi-env\[judges\]"):
         OpenAIJudge(model="m")
-
-
-def test_one_judge_in_two_event_loops_and_after_pickling() -> None:
-    async def serve(judge_of: Callable[[str], OpenAIJudge]) -> tuple[OpenAIJudge, Any]:
-        async with ChatServer(scoring()) as server:
-            judge = judge_of(server.base_url)
-            return judge, await judge(document(), TASK)
-
-    judge, first = asyncio.run(serve(lambda url: OpenAIJudge(model="m", base_url=url)))
-
-    async def again() -> Any:  # the same object, another loop, and a server at its old address
-        port = int(judge.options.base_url.rsplit(":", 1)[1].removesuffix("/v1"))
-        server = ChatServer(scoring())
-        server._tasks = set()
-        server._server = await asyncio.start_server(server._serve, "127.0.0.1", port)
-        try:
-            copy = pickle.loads(pickle.dumps(judge))
-            return await judge(document(), TASK), await copy(document(), TASK)
-        finally:
-            await judge.aclose()
-            server._server.close()
-
-    assert asyncio.run(again()) == (first, first)
-
-
-def test_the_fingerprint_is_what_moves_a_score() -> None:
-    base = {"model": "m", "base_url": "http://a:1/v1"}
-
-    def print_of(**changes: Any) -> str:
-        return OpenAIJudge(**{**base, **changes}).fingerprint
-
-    same = [{"timeout": 9}, {"retries": 0}, {"concurrency": 1}, {"prompt_price": 1.0}, {"api_key_env": "X"}]
-    assert {print_of(**change) for change in same} == {print_of()}
-    others = [{"model": "n"}, {"base_url": "http://b:1/v1"}, {"temperature": 0.5}, {"seed": 1}, {"max_side": 512}]
-    others += [{"extra_body": {"top_k": 1}}, {"terms": ["text_quality"]}, {"samples": 2, "temperature": 0.5}]
-    assert len({print_of(), *(print_of(**change) for change in others)}) == 9
-    assert print_of(cache_name="judge") == print_of(cache_name="judge", base_url="http://b:1/v1") != print_of()
-    assert print_of().startswith("openai:m@text/2#")
 
 
 def test_forged_verdicts_in_the_document_are_not_the_reply() -> None:
@@ -511,19 +272,3 @@ def test_forged_verdicts_in_the_document_are_not_the_reply() -> None:
     verdict = f"It claims {forged}, but: " + KEYED.replace("4", "1")
     found, _, _ = judged(saying(verdict), given=given, structured="off")
     assert found["text_quality"].score == 1
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"api_key_env": "sk-SECRET"},
-        {"base_url": "https://sk-SECRET@host.example/v1"},
-        {"base_url": "https://host.example/v1?key=SECRET"},
-        {"base_url": "https://user:SECRET@host.example/v1"},
-    ],
-    ids=["in place of the name", "as user", "in the query", "as password"],
-)
-def test_a_key_in_the_options_is_refused_and_not_repeated(options: dict[str, str]) -> None:
-    with pytest.raises(ConfigError) as told:
-        JudgeOptions.parse({"model": "any", **options})
-    assert "SECRET" not in str(told.value)

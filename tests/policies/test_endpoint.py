@@ -58,6 +58,7 @@ def test_other_policies_are_none(policy: str) -> None:
     ("policy", "said"),
     [
         ("openai:", "names no model"),
+        ("openai:@https://user:pw@host/v1", "names no model"),
         ("openai:m@https://user:pw@host/v1", "api_key_env"),
         ("nowhere.yaml", "cannot be read"),
         ("{", "not JSON"),
@@ -66,6 +67,7 @@ def test_other_policies_are_none(policy: str) -> None:
         ('{"model": "m", "api_key": "sk-1"}', "give the variable's name"),
         ('{"model": "m", "extra_body": {"temperature": 1}}', "temperature have options of their own"),
         ('{"model": "m", "extra_body": {"x": NaN}}', "plain JSON"),
+        ('{"model": "m", "extra_body": {"a": [{"api_key": "sk-1"}]}}', "'api_key' looks like a key"),
         ('{"model": "m", "use": "embedded"}', "'openai' only"),
         ('{"model": "m", "base_url": "writer"}', "an address such as"),
     ],

@@ -15,8 +15,8 @@ from llmi_env.config import EnvConfig, load_config
 from llmi_env.document import Document, Text
 from llmi_env.errors import ConfigError
 from llmi_env.evaluate.benchmark import Item
-from llmi_env.evaluate.scaled_source import ScaledSource, SourceWriter, open_scaled
-from llmi_env.evaluate.sources import NotWritten, Order, Written
+from llmi_env.evaluate.sources.base import NotWritten, Order, Written
+from llmi_env.evaluate.sources.scaled_source import ScaledSource, SourceWriter, open_scaled
 from llmi_env.making import NOT_SCORED
 from llmi_env.policies.scripted import ScriptedPolicy
 from llmi_env.scaling import Budget, Plan, PolicyWriter, load_scaled
@@ -259,7 +259,7 @@ def test_an_endpoint_that_does_not_mend_is_told_why(said: str, why: str) -> None
     async def run() -> Sequence[Any]:
         place = world()
         async with ChatServer(streaming(say)) as server:
-            from llmi_env.evaluate.sources import open_source
+            from llmi_env.evaluate.sources.base import open_source
 
             writer = SourceWriter(
                 lambda room: open_source(endpoint(server), place, config(), max_tokens=room.tokens, temperature=1.0),

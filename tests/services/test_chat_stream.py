@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import time
@@ -216,6 +217,18 @@ def test_a_flood_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(failed, StreamFailed)
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_nothing_is_unpacked(kind: str) -> None:
+    packed = gzip.compress(event(chunk("Owls")) + bytes(50_000_000))
+    texts, failed, _ = ask(raw(200, packed, {"content-type": kind, "content-encoding": "gzip"}))
+    assert texts == []
+    assert isinstance(failed, StreamFailed)
+    assert "the answer is packed, which was not asked for" in failed.reason
+    _, failed, _ = ask(raw(500, packed, {"content-encoding": "gzip"}))
+    assert isinstance(failed, StreamFailed)
+    assert "HTTP 500" in failed.reason
+
+
 def choosy(name: str, then: Answer, status: int = 400) -> Answer:
     """A server that does not know a field; it says so as vLLM and OpenAI do."""
 
@@ -249,7 +262,8 @@ def test_the_other_name_of_a_length() -> None:
 
 def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    for answer in (failing(401, f"{KEY} is wrong"), failing(500, KEY), events({"error": KEY}), raw(200, KEY.encode())):
+    answers = failing(401, f"{KEY} is wrong"), failing(500, KEY), events({"error": KEY}), raw(200, KEY.encode())
+    for answer in (*answers, raw(302, b"", {"location": f"https://elsewhere/?key={KEY}"})):
         _, failed, _ = ask(answer)
         assert isinstance(failed, StreamFailed)
         assert "[key]" in failed.reason

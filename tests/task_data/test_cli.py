@@ -138,7 +138,8 @@ def test_a_model_that_reads_what_it_wrote_is_told_of(models: Models, tmp_path: P
         (["--llm", '{"model": "m", "sample": 2}', "--out", "t.jsonl"], "no option 'sample'"),
         (["--llm", '{"model": "m", "api_key": "s"}', "--out", "t.jsonl"], "keys do not belong into configurations"),
         (["--llm", "{", "--out", "t.jsonl"], "its options are not JSON"),
-        (["--llm", "none.yaml", "--out", "t.jsonl"], "cannot read the configuration"),
+        (["--llm", "none.yaml", "--out", "t.jsonl"], "'none.yaml' cannot be read"),
+        (["--llm", "openai:@http://h/v1", "--out", "t.jsonl"], "names no model"),
     ],
 )
 def test_what_cannot_be_built(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmi_env.errors import ConfigError
+from llmi_env.store import StoreError
 from llmi_env.task_data.asking import model_options
 from llmi_env.task_data.building import Build, build
 from llmi_env.task_data.kept import Kept
@@ -116,7 +117,7 @@ def test_a_file_of_replies_that_is_none_is_named(models: Models, tmp_path: Path)
     out = tmp_path / "tasks.jsonl"
     built(models, out, 1)
     (tmp_path / "tasks.build" / "exchanges.jsonl").write_text('{"slot": 1}\n')
-    with pytest.raises(ConfigError, match=r"exchanges.jsonl, line 1: not a reply that was kept"):
+    with pytest.raises(StoreError, match=r"exchanges.jsonl, line 1: not a reply that was kept"):
         built(models, out, 1, resume=True)
 
 

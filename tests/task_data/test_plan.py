@@ -89,6 +89,8 @@ def test_a_share_of_the_tasks_has_pictures() -> None:
         ({"counts": {"exact": 1}}, "no kind of wish for pictures 'exact', did you mean 'exactly'"),
         ({"counts": {"any": 0}}, "one of them more"),
         ({"counts": {"any": -1, "none": 2}}, "must be 0 or more"),
+        ({"counts": {"any": float("nan"), "none": 2}}, "must be 0 or more"),
+        ({"counts": {"any": float("inf"), "none": 2}}, "must be 0 or more"),
         ({"tools": ("serch",)}, "no tool 'serch', did you mean 'search'"),
         ({"tools": ()}, "need at least one tool"),
         ({"tools": ("edit",)}, "edit alone needs pictures to change"),

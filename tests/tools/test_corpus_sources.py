@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
-import zlib
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from llmi_env import embeddings
 from llmi_env.errors import AssetError, ConfigError, MissingExtra
 from llmi_env.tools import corpus
 from llmi_env.tools.corpus import Added, Columns, Corpus, Entry, add_data_set, add_folder, data_sets, pictures
+from tests.pngs import claiming
 from tests.tools.corpus_stand_ins import picture
 
 
@@ -177,17 +176,8 @@ class TestFolders:
 
 class TestHostilePictures:
     def test_bombs_and_lies_cost_little_and_are_named(self, source: Path) -> None:
-        def png(width: int, height: int, data: bytes) -> bytes:
-            def chunk(kind: bytes, body: bytes) -> bytes:
-                return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-            head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-            return (
-                b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-            )
-
-        (source / "a bomb.png").write_bytes(png(60_000, 60_000, b"\0" * 1000))
-        (source / "a short one.png").write_bytes(png(3000, 3000, b"\0" * 1000))
+        (source / "a bomb.png").write_bytes(claiming(60_000, 60_000, b"\0" * 1000))
+        (source / "a short one.png").write_bytes(claiming(3000, 3000, b"\0" * 1000))
         (source / "a drawing.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
         (source / "a page.jpg").write_bytes(b"<html>404</html>")
         (source / "nothing.gif").write_bytes(b"")

@@ -22,7 +22,8 @@ from llmi_env.errors import BadParams, ConfigError, Refused
 from llmi_env.tools import make_tool
 from llmi_env.tools.base import Tool, ToolContext
 from llmi_env.tools.diffusers_edit import DiffusersEditTool
-from llmi_env.tools.pipelines import PipelineHost, in_aspect, size_for
+from llmi_env.tools.model_calls import in_aspect, size_for
+from llmi_env.tools.pipelines import PipelineHost
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
 

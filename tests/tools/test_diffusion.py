@@ -20,7 +20,7 @@ from llmi_env.tools.diffusion import EMBEDDED, DiffusionTool, _embedded_folder
 
 torch = pytest.importorskip("torch")
 
-from tests.tools.tiny_pipelines import save_tiny_stable_diffusion  # noqa: E402
+from tests.tools.tiny_pipelines import save_text_to_image  # noqa: E402
 
 
 def draw(tool: DiffusionTool, prompt: Any, seed: int = 1) -> Picture:
@@ -186,6 +186,19 @@ def test_a_model_that_the_hub_does_not_have_is_an_error(monkeypatch: pytest.Monk
         draw(DiffusionTool(model="no/such-model"), "a cat")
 
 
+def test_a_network_that_fails_after_a_file_was_not_there_is_no_model_that_is_not_there() -> None:
+    import httpx
+    from huggingface_hub.errors import EntryNotFoundError
+
+    from llmi_env.hub import is_not_there
+
+    broken = OSError("cannot be loaded")
+    broken.__cause__ = httpx.ConnectError("no route")
+    broken.__cause__.__context__ = EntryNotFoundError("no model.safetensors, so the older file was asked for")
+    assert not is_not_there(broken)
+    assert is_not_there(EntryNotFoundError("no model_index.json"))
+
+
 def test_what_breaks_on_the_way_to_the_hub_is_the_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers import DiffusionPipeline
 
@@ -283,7 +296,7 @@ def test_the_embedded_weights_stay_small() -> None:
 
 
 def test_any_other_pipeline_is_taken_by_its_folder(tmp_path: Path) -> None:
-    folder = save_tiny_stable_diffusion(tmp_path)
+    folder = Path(save_text_to_image(tmp_path))
     tool = DiffusionTool(model=str(folder), steps=1, height=32, width=32)
     picture = draw(tool, "ab", seed=2)
     assert picture.image.size == (32, 32)

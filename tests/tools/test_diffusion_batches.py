@@ -18,7 +18,7 @@ from llmi_env.tools.pipelines import PipelineHost
 
 torch = pytest.importorskip("torch")
 
-from tests.tools.tiny_pipelines import save_tiny_stable_diffusion  # noqa: E402
+from tests.tools.tiny_pipelines import save_text_to_image  # noqa: E402
 
 
 def draw(tool: DiffusionTool, prompt: Any, seed: int = 1) -> Picture:
@@ -27,7 +27,7 @@ def draw(tool: DiffusionTool, prompt: Any, seed: int = 1) -> Picture:
 
 @pytest.fixture(scope="module")
 def stable(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny_stable_diffusion(tmp_path_factory.mktemp("pipeline")))
+    return save_text_to_image(tmp_path_factory.mktemp("pipeline"))
 
 
 SMALL: dict[str, Any] = {"steps": 2, "height": 32, "width": 32, "threads": 1}

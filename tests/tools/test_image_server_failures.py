@@ -7,9 +7,7 @@ import gzip
 import io
 import logging
 import pickle
-import struct
 import time
-import zlib
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
@@ -26,6 +24,7 @@ from llmi_env.tools.base import ToolContext
 from llmi_env.tools.image_server import ImageServerTool
 from llmi_env.world.config import WorldConfig
 from llmi_env.world.in_process import InProcessWorld
+from tests.pngs import claiming
 from tests.serving import served
 from tests.tools.image_tools import OPENAI, Service, all_said, draw, ran, same
 from tests.tools.images_server import KEY, ImagesServer, Received, encoded, failing, painted, raw, saying
@@ -120,13 +119,7 @@ def test_whatever_a_server_does_is_typed(service: Service, answer: Any, error: t
 
 def test_a_bomb_is_not_let_in(service: Service) -> None:
     side = 20_000
-    rows = zlib.compress(bytes(side * (3 * side // 8 + 1) // 400), 9)
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    png = claiming(side, side, bytes(side * (3 * side // 8 + 1) // 400))
     service.server.instead = saying({"data": [{"b64_json": encoded(png)}]})
     with pytest.raises(ToolUnavailable, match="20000 x 20000 pixels"):
         draw(service.tool())

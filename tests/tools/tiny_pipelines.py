@@ -1,4 +1,4 @@
-"""Real editing pipelines of diffusers with random weights, small enough to make and run in a test."""
+"""Real pipelines of diffusers with random weights, small enough to make and run in a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def save_instruct_pix2pix(folder: Path, **parts: Any) -> str:
         vae=_vae(channels=(16, 16)),
         text_encoder=_clip(),
         tokenizer=_clip_tokenizer(folder),
-        unet=_unet(),
+        unet=_unet(in_channels=8),
         scheduler=EulerAncestralDiscreteScheduler(),
         safety_checker=parts.get("safety_checker"),
         feature_extractor=parts.get("feature_extractor"),
@@ -28,14 +28,15 @@ def save_instruct_pix2pix(folder: Path, **parts: Any) -> str:
 
 
 def save_text_to_image(folder: Path) -> str:
-    """`StableDiffusionPipeline`, which edits nothing; its UNet is never run."""
+    """`StableDiffusionPipeline`, which draws and edits nothing."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
+    torch.manual_seed(0)
     pipeline = StableDiffusionPipeline(
         vae=_vae(channels=(16, 16)),
         text_encoder=_clip(),
         tokenizer=_clip_tokenizer(folder),
-        unet=_unet(),
+        unet=_unet(in_channels=4),
         scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,
@@ -207,12 +208,12 @@ def _clip() -> Any:
     )
 
 
-def _unet() -> Any:
+def _unet(in_channels: int) -> Any:
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
         sample_size=16,
-        in_channels=8,
+        in_channels=in_channels,
         out_channels=4,
         block_out_channels=(16, 16),
         layers_per_block=1,
@@ -235,51 +236,3 @@ def _vae(channels: tuple[int, ...], norm_num_groups: int = 4, **more: Any) -> An
         latent_channels=4,
         **more,
     )
-
-
-def save_tiny_stable_diffusion(folder: Path) -> Path:
-    """A real Stable Diffusion pipeline with random weights and a vocabulary of a few letters."""
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    words = ["<|startoftext|>", "<|endoftext|>", "a", "b", "a</w>", "b</w>", "ab</w>"]
-    (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\na b</w>\n")
-    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=16)
-    text = CLIPTextConfig(
-        vocab_size=16,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-    )
-    unet = UNet2DConditionModel(
-        sample_size=16,
-        block_out_channels=(16, 16),
-        layers_per_block=1,
-        cross_attention_dim=16,
-        attention_head_dim=8,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        latent_channels=4,
-    )
-    out = folder / "tiny-stable-diffusion"
-    StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(out)
-    return out

@@ -12,7 +12,7 @@ import pytest
 from llmi_env.errors import ConfigError, WorldError
 from llmi_env.testing import simulated_config
 from llmi_env.world.service import create_app
-from tests.world.test_service import served
+from tests.serving import served
 from trainers.recipe import check_unchanged, load_recipe
 
 launch = pytest.importorskip(
@@ -24,13 +24,13 @@ def check(*changes: str) -> None:
     asyncio.run(launch._check_world(load_recipe("verl-tiny-grpo", list(changes))))
 
 
-def test_a_world_must_have_the_tools_that_the_prompt_offers() -> None:
+@pytest.mark.parametrize("reward", ["llmi", "rules"])
+def test_a_world_must_have_the_tools_that_the_prompt_offers(reward: str) -> None:
     with served(create_app(simulated_config(tools={"search": {}, "code": {}, "edit": {}}))) as address:
-        with pytest.raises(
-            WorldError, match=r"has no diffusion, which the recipe's prompt offers \(it has search, code, edit\)"
-        ):
-            check(f"env.world={address}", "env.services.tools.diffusion={}")
-        check(f"env.world={address}")
+        said = "has no diffusion: its tools are search, code, edit, and the policy is offered"
+        with pytest.raises(ConfigError, match=said):
+            check(f"env.world={address}", f"env.reward={reward}", "env.services.tools.diffusion={}")
+        check(f"env.world={address}", f"env.reward={reward}")
 
 
 def test_a_world_that_is_down_is_told_before_anything_starts() -> None:

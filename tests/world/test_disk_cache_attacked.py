@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from llmi_env.document import Picture
+from tests.pngs import claiming
 from tests.world.test_disk_cache import Paid, run, world
 
 
@@ -75,14 +76,7 @@ def test_what_somebody_wrote_into_the_file_is_a_miss_and_never_run(
 
 
 def test_a_picture_too_large_to_be_opened_is_a_miss(tmp_path: Path) -> None:
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\x00" * 1_000_000)) + chunk(b"IEND", b"")
+    bomb = claiming(100_000, 100_000, b"\x00" * 1_000_000)
     path = tmp_path / "calls.sqlite"
     run(world(path))
     planted(path, json.dumps(FACTS).encode() + b"\n" + bomb)

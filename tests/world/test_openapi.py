@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import struct
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +29,7 @@ from llmi_env.testing import simulated_config
 from llmi_env.world import wire
 from llmi_env.world.service import create_app
 from llmi_env.world.service_limits import Keys, Limits
+from tests.pngs import chunk
 from tests.serving import served
 
 CHECKS = [
@@ -176,10 +175,6 @@ def test_a_task_that_cannot_be_is_the_messages_mistake_and_not_the_set_ups(clien
     answer = client.post("/judge", json={"document": {"blocks": []}, "task": task})
     assert answer.status_code == 422
     assert "image_count" in answer.json()["args"][0]
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 PNG = base64.b64decode(json.loads(PICTURE.encode())["png"].replace("-", "+").replace("_", "/"))

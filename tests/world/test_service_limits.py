@@ -26,6 +26,7 @@ from llmi_env.world.http import HttpWorld
 from llmi_env.world.protocol import Unscored
 from llmi_env.world.service import create_app
 from llmi_env.world.service_limits import Admission, Keys, Limits
+from tests.pngs import chunk
 from tests.world.asking import message, owl, serving, simulated, until
 
 
@@ -98,10 +99,6 @@ def test_small_pictures_that_unfold_to_large_ones_are_not_read() -> None:
     for answer in answers:
         assert answer.status_code == 422
         assert "18000000 pixels" in answer.text
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def header(side: int) -> bytes:

@@ -248,12 +248,7 @@ async def _check_world(recipe: VerlRecipe) -> None:
     world = connect(recipe.env.world, recipe.env.services)
     try:
         if isinstance(world, HttpWorld):
-            there = (await world.health()).tools
-            if lacking := [tool for tool in recipe.env.services.tools if tool not in there]:
-                raise WorldError(
-                    f"the World at {recipe.env.world} has no {', '.join(lacking)}, which the recipe's prompt offers (it has "
-                    f"{', '.join(there)}): serve the recipe's own environment with `llmi serve`, or change env.services.tools"
-                )
+            await world.meet()
         if reward.judged_terms:
             assert isinstance(world, TellingWorld)  # all that have a name are
             check_terms(reward, await world.terms())

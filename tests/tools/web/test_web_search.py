@@ -1,10 +1,9 @@
-"""The search tool on the web, against services and pictures on this machine: who wins, whose fault a failure is, and that no key shows."""
+"""The search tool on the web, against services and pictures on this machine: who wins, what is let in, and which options there are."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import pickle
 import re
 import time
@@ -12,76 +11,24 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import yaml
 from PIL import Image
 
-from llmi_env import tools
-from llmi_env.calls import Call
 from llmi_env.config import load_config
-from llmi_env.document import Document, Failure, Figure, Outcome, Picture, Provenance, Text
-from llmi_env.episode import StopReason
-from llmi_env.errors import BadParams, ConfigError, LLMIError, MissingExtra, NothingFound, ToolTimeout, ToolUnavailable
-from llmi_env.ledger import Ledger, Owner
-from llmi_env.report import write_document_page, write_report
-from llmi_env.rewards import HybridReward
-from llmi_env.rollout import Rollout
-from llmi_env.store import read_episodes, write_episodes
-from llmi_env.task import Task
+from llmi_env.document import Picture, Provenance
+from llmi_env.errors import ConfigError, MissingExtra, NothingFound, ToolUnavailable
 from llmi_env.tools import make_tool
-from llmi_env.tools.base import Tool, ToolContext, Warming
+from llmi_env.tools.base import ToolContext
 from llmi_env.tools.web.choosing import NEAR, Head, best_fitting, fingerprint
 from llmi_env.tools.web.providers import PROVIDERS
 from llmi_env.tools.web.search import WebSearchOptions, WebSearchTool
-from llmi_env.world.config import WorldConfig
-from llmi_env.world.in_process import InProcessWorld
 from tests.tools.web import services
-from tests.tools.web.services import Asked, Reply, Web, as_json, html, picture
+from tests.tools.web.searching import NOT_A_PICTURE, found, same, search, tool
+from tests.tools.web.services import Reply, Web, as_json, picture
 
 pytest.importorskip("imagehash", reason="imagehash (extra 'web') is not installed")
-
-KEY = "k3y-0f-th3/t3st+abc"
-NOT_A_PICTURE = Reply(200, b"an icon, once", {"Content-Type": "image/png"})
-PAGE = Reply(200, b"<html>sign in</html>", {"Content-Type": "image/png"})
-BUSY = Reply(503)
-
-
-def tool(web: Web, **options: Any) -> WebSearchTool:
-    options = {"provider": "searxng", "url": web.url, "private": ["127.0.0.1"], **options}
-    made = make_tool("web-search", **options)
-    assert isinstance(made, WebSearchTool)
-    assert isinstance(made, Tool)
-    assert isinstance(made, Warming)
-    return made
-
-
-def search(made: WebSearchTool, query: str = "lighthouse", context: ToolContext | None = None) -> Picture:
-    async def once() -> Picture:
-        try:
-            return await made({"query": query}, context or ToolContext())
-        finally:
-            await made.aclose()
-            await made.aclose()
-
-    return asyncio.run(once())
-
-
-def found(web: Web, *hits: str | Reply) -> list[str]:
-    """Let the service find these: addresses, or what is at one."""
-    urls = []
-    for number, hit in enumerate(hits):
-        if isinstance(hit, Reply):
-            web.answers[f"/hit-{number}"] = hit
-            hit = f"{web.url}/hit-{number}"
-        urls.append(hit)
-    web.answers["/search"] = as_json(services.searxng(*urls))
-    return urls
-
-
-def same(one: Image.Image, look: int) -> bool:
-    return one.tobytes() == picture(look).tobytes()
 
 
 # ------------------------------------------------------------------------------------------------------------- who wins
@@ -233,154 +180,6 @@ def test_limits_of_a_picture_are_kept(web: Web) -> None:
     assert same(search(tool(web, picture_seconds=1.5)).image, 2)
 
 
-# ---------------------------------------------------------------------------------------------------------- whose fault
-
-
-def test_nothing_found_is_the_policys(web: Web) -> None:
-    found(web)
-    with pytest.raises(NothingFound, match="no picture found for 'lighthouse'; name the main subject"):
-        search(tool(web))
-
-
-def test_bad_pictures_only_are_the_policys(web: Web) -> None:
-    found(web, NOT_A_PICTURE, Reply(404), NOT_A_PICTURE)
-    with pytest.raises(
-        NothingFound, match=r"none of 3 pictures found for 'lighthouse' can be used: 2 x .*, 1 x the server answers 404"
-    ):
-        search(tool(web))
-
-
-@pytest.mark.parametrize("hits", [[BUSY, BUSY], [NOT_A_PICTURE, BUSY], [PAGE, BUSY]])
-def test_a_picture_that_the_network_kept_away_might_have_been_good(web: Web, hits: list[Reply]) -> None:
-    found(web, *hits)
-    with pytest.raises(ToolUnavailable, match="the server answers 503"):
-        search(tool(web))
-
-
-def test_pages_in_place_of_all_pictures_are_those_of_a_portal(web: Web) -> None:
-    answer = services.searxng(*found(web, PAGE, PAGE, web.picture("tiny", 1)))
-    answer["results"][2]["resolution"] = "16 x 16"
-    web.answers["/search"] = as_json(answer)
-    with pytest.raises(ToolUnavailable, match=r"2 x it is a web page .*does the network want a log-in"):
-        search(tool(web))
-    found(web, PAGE, PAGE, Reply(404))
-    with pytest.raises(NothingFound):
-        search(tool(web))
-
-
-@pytest.mark.parametrize("status", [401, 402, 403, 407, 451])
-def test_whoever_keeps_us_out_is_the_worlds(web: Web, status: int) -> None:
-    found(web, Reply(status), Reply(status))
-    failure = run(web)
-    assert isinstance(failure, Failure)
-    assert (failure.kind, failure.fault) == ("unavailable", "world")
-
-
-@pytest.mark.parametrize(
-    ("hits", "kept"),
-    [([NOT_A_PICTURE, Reply(404)], False), ([PAGE, Reply(404)], False), ([], True), ([Reply(200, services.png(1, size=(20, 20)))], True)],
-)  # fmt: skip
-def test_nothing_that_could_not_be_fetched_is_kept(web: Web, tmp_path: Path, hits: list[Reply], kept: bool) -> None:
-    config = WorldConfig(
-        tools={"search": {"use": "web-search", "provider": "searxng", "url": web.url, "private": ["127.0.0.1"]}},
-        judges=[],
-        attempts=1,
-        call_cache=str(tmp_path / "calls.sqlite"),
-    )
-
-    async def calls() -> list[Outcome]:
-        outcomes = []
-        for _ in range(2):  # two Worlds in turn: what the first keeps, the second finds on disk
-            world = InProcessWorld.from_config(config)
-            outcomes += [await world.run(Call("search", "a lighthouse", {"query": "lighthouse"})) for _ in range(2)]
-            await world.aclose()
-        return outcomes
-
-    found(web, *hits)
-    outcomes = asyncio.run(calls())
-    assert {(outcome.kind, outcome.fault) for outcome in outcomes if isinstance(outcome, Failure)} == {
-        ("empty", "policy")
-    }
-    assert len(outcomes) == 4
-    assert web.paths().count("/search") == (1 if kept else 4)
-
-
-def test_slow_services_time_out(web: Web) -> None:
-    web.answers["/search"] = Reply(200, b"{", length=10**6, dripping=True)
-    with pytest.raises(ToolTimeout, match=r"searxng search did not answer within 0\.2 seconds"):
-        search(tool(web, seconds=0.2))
-
-
-def test_a_service_that_wants_rest_says_for_how_long(web: Web) -> None:
-    web.answers["/search"] = as_json({}, 429, Retry_After="3")
-    with pytest.raises(ToolUnavailable) as caught:
-        search(tool(web))
-    assert getattr(caught.value, "retry_after", None) == 3.0
-
-
-@pytest.mark.parametrize("query", ["", "  ", "!?…", "\x00\n", "—"])
-def test_a_query_that_asks_for_nothing_is_the_policys(web: Web, query: str) -> None:
-    with pytest.raises(BadParams):
-        search(tool(web), query)
-    assert web.asked == []
-
-
-def test_long_queries_are_cut_between_words(web: Web) -> None:
-    found(web, web.picture("1", 1))
-    search(tool(web), "a lighthouse\nby the\tsea " * 30)
-    search(tool(web), "x" * 1000)
-    sent = [asked.params["q"] for asked in web.asked if asked.path == "/search"]
-    assert sent[0].startswith("a lighthouse by the sea a lighthouse")
-    assert 180 < len(sent[0]) <= 200
-    assert sent[0].split()[-1] in ("a", "lighthouse", "by", "the", "sea")
-    assert sent[1] == "x" * 200
-
-
-def run(web: Web, key: str = "", **options: Any) -> Outcome:
-    """One call by way of the World, tried once."""
-    options = {"use": "web-search", "provider": "searxng", "url": web.url, "private": ["127.0.0.1"], **options}
-
-    async def once() -> Outcome:
-        world = InProcessWorld.from_config(WorldConfig(tools={"search": options}, judges=[], attempts=1))
-        try:
-            return await world.run(Call("search", "a lighthouse", {"query": "lighthouse"}))
-        finally:
-            await world.aclose()
-
-    return asyncio.run(once())
-
-
-def test_through_the_world(web: Web) -> None:
-    found(web, web.picture("1", 1))
-    outcome = run(web)
-    assert isinstance(outcome, Picture)
-    assert outcome.provenance.backend == "web:searxng"
-    for answer, kind, fault in [
-        (as_json(services.searxng()), "empty", "policy"),
-        (as_json({}, 400), "unavailable", "world"),
-        (as_json({}, 403), "unavailable", "world"),
-        (html(), "unavailable", "world"),
-    ]:
-        web.answers["/search"] = answer
-        failure = run(web)
-        assert isinstance(failure, Failure)
-        assert (failure.kind, failure.fault) == (kind, fault)
-
-
-def test_from_a_script(web: Web) -> None:
-    found(web, web.picture("1", 1))
-    outcome = tools.run("web-search", {"query": "a lighthouse"}, provider="searxng", url=web.url, private=["127.0.0.1"])
-    assert isinstance(outcome, Picture)
-    assert same(outcome.image, 1)
-
-
-def test_a_missing_key_is_told_at_once(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    with pytest.raises(ConfigError, match="NO_SUCH_KEY is not set where the World runs"):
-        run(web, api_key_env="NO_SUCH_KEY")
-    assert web.asked == []
-
-
 # ------------------------------------------------------------------------------------------------ earlier figures, fit
 
 
@@ -526,135 +325,6 @@ class Mine:
         from llmi_env.tools.web.hits import Hit
 
         return [Hit(url) for url in answer.data]
-
-
-# ------------------------------------------------------------------------------------------------------------------ keys
-
-
-def leaks(asked: Asked) -> str:
-    return (
-        asked.params.get("api_key") or asked.headers.get("authorization") or asked.headers["ocp-apim-subscription-key"]
-    )
-
-
-def echo(status: int, form: Callable[[str], bytes], **headers: str) -> Callable[[Asked], Reply]:
-    def answer(asked: Asked) -> Reply:
-        key = leaks(asked).removeprefix("Bearer ")
-        assert key == KEY
-        return Reply(
-            status,
-            form(key),
-            {name.replace("_", "-"): value.format(key=quote(key, safe="")) for name, value in headers.items()},
-        )
-
-    return answer
-
-
-def titled(web: Web) -> Callable[[str], bytes]:
-    def form(key: str) -> bytes:
-        answer = services.serpapi(f"{web.url}/good", f"{web.url}/good?k={quote(key)}")
-        for result in answer["images_results"]:
-            result |= {"title": f"for {key}", "link": f"https://a.example/?api_key={quote(key, safe='')}"}
-        return as_json(answer).body
-
-    return form
-
-
-LEAKS: dict[str, Callable[[Web], Callable[[Asked], Reply]]] = {
-    "an error": lambda web: echo(401, lambda key: as_json({"error": f"Invalid API key: {key}."}).body),
-    "an error in an address": lambda web: echo(400, lambda key: as_json({"error": f"bad: /s?api_key={quote(key, safe='')}&q"}).body),
-    "a page": lambda web: echo(500, lambda key: f"<html><title>{key}</title></html>".encode()),
-    "a success that is none": lambda web: echo(200, lambda key: f"you sent {key}".encode()),
-    "a redirect": lambda web: echo(302, lambda key: b"", Location="https://elsewhere.example/{key}?api_key={key}"),
-    "a redirect's host": lambda web: echo(302, lambda key: b"", Location="https://{key}.example/"),
-    "a redirect on the same host": lambda web: echo(307, lambda key: b"", Location="/search?api_key={key}"),
-    "a broken redirect": lambda web: echo(302, lambda key: b"", Location="http://{key}:{key}/"),
-    "headers": lambda web: echo(429, lambda key: b"{}", X_Echo="{key}", Retry_After="1", Set_Cookie="k={key}"),
-    "a body that breaks off": lambda web: echo(200, lambda key: f'{{"a": "{key}"'.encode(), X_Echo="{key}"),
-    "results": lambda web: echo(200, titled(web)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("leak", LEAKS)
-def test_a_key_shows_nowhere(
-    web: Web, leak: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    pytest.importorskip("pyarrow", reason="pyarrow (extra 'train') is not installed")
-    monkeypatch.setenv("TEST_KEY", KEY)
-    caplog.set_level(1)
-    for name in ("httpx", "httpcore", "asyncio", "llmi_env"):
-        logging.getLogger(name).setLevel(1)
-    web.picture("good", 1)
-    web.answers["/search"] = LEAKS[leak](web)
-    options = {"provider": "serpapi", "url": f"{web.url}/search", "api_key_env": "TEST_KEY"}
-
-    outcome = run(web, **options)
-    shown = [repr(outcome), repr(outcome.provenance) if isinstance(outcome, Picture) else outcome.message]
-    shown += _as_error(tool(web, **options))
-    shown += _as_episode(outcome, tmp_path)
-    assert web.asked[0].params["api_key"] == KEY  # it was there to leak
-    assert any(record.name == "httpx" for record in caplog.records)
-    assert any(record.name.startswith("httpcore") for record in caplog.records)
-    shown += [caplog.text, *(f"{record.msg!r} {record.args!r}" for record in caplog.records)]
-    for form in (KEY, quote(KEY), quote(KEY, safe=""), KEY.replace("/", "\\/")):
-        assert [text for text in shown if form.lower() in text.lower()] == []
-    assert isinstance(outcome, Picture) == (leak == "results")
-
-
-def _as_error(made: WebSearchTool) -> list[str]:
-    """Everything that an error and a tool show of themselves, what led to the error included."""
-    shown = [repr(made), repr(vars(made)), repr(made.options), str(pickle.dumps(made))]
-    try:
-        search(made)
-    except LLMIError as error:
-        shown += [*traceback.format_exception(error), str(pickle.dumps(error)), repr(error.args)]
-        before: BaseException | None = error
-        while before is not None:
-            shown += [str(before), repr(vars(before))]
-            before = before.__cause__ or before.__context__
-    return shown
-
-
-def _as_episode(outcome: Outcome, folder: Path) -> list[str]:
-    """What is stored of an episode with this outcome, and what a report shows of it."""
-    call = Call("search", "a lighthouse", {"query": "lighthouse"})
-    document = Document((Text("A lighthouse. "), Figure(call.to_json(), call, outcome)))
-    task = Task("Write about lighthouses.", tools=("search",), image_count=1, id="t")
-    ledger = Ledger()
-    ledger.add([1], Owner.PROMPT)
-    ledger.add([2], Owner.POLICY, [-0.1])
-    report = HybridReward.preset("llmi").score(document, task)
-    rollout = Rollout(task, 1, 0, ledger, document, StopReason.END, report)
-    for name in ("before", "after"):
-        write_episodes(folder, name, [rollout], phase=name)
-    (folder / "metrics.jsonl").write_text("")
-    write_report(folder)
-    write_document_page(folder / "page.html", task.question, document)
-    stored = [f"{columns} {back}" for columns, back in read_episodes(folder)]
-    files = [path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()]
-    assert len(files) == 5
-    assert "lighthouse" in stored[0]
-    return stored + files
-
-
-def test_a_key_in_a_header_shows_nowhere(
-    web: Web, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("TEST_KEY", KEY)
-    caplog.set_level(1)
-    web.answers["/search"] = echo(400, lambda key: as_json({"message": f"who is {key}?"}).body, X_Echo="{key}")
-    for options in (
-        {"provider": "bing"},
-        {"provider": "openverse"},
-        {
-            "provider": "endpoint",
-            "provider_options": {"picture": "u", "params": {"q": "{query}"}, "key_param": "api_key"},
-        },
-    ):
-        made = tool(web, **{"url": f"{web.url}/search", "api_key_env": "TEST_KEY", **options})
-        with pytest.raises(ToolUnavailable, match=r"who is \[key\]\?") as caught:
-            search(made)
-        assert KEY not in f"{caught.value!r} {traceback.format_exception(caught.value)} {caplog.text}"
 
 
 # ------------------------------------------------------------------------------------------------------------------ docs
