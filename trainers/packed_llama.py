@@ -43,9 +43,9 @@ def packed_llama(model: Any) -> PackedLlama | None:
 
 def fits(model: Any) -> bool:
     """Whether the model is a Llama in float32 on the CPU whose own weights are frozen, with at most one plain adapter on each linear layer."""
-    if not LlamaEngine.fits(model):
-        return False
     body, _ = model_parts(model)
+    if not LlamaEngine.fits(model) or body.embed_tokens.weight.device.type != "cpu":
+        return False
     adapters = {
         id(parameter)
         for layer in body.layers

@@ -196,7 +196,7 @@ def fine_tune(
         learned_BT = scored.padding_mask_BT.clone()
         for row, example in zip(learned_BT, chosen, strict=True):
             if example.learned is not None:
-                row[: len(example.learned)] = torch.tensor(example.learned)
+                row[: len(example.learned)] = torch.tensor(example.learned, device=row.device)
         loss = -scored.logprobs_BT[learned_BT].sum() / learned_BT.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -259,19 +259,20 @@ def main(
     bfloat16: Annotated[
         bool, typer.Option(help="Compute products in bfloat16: faster where the processor multiplies it.")
     ] = False,
+    device: Annotated[str, typer.Option(help="'cpu', 'cuda', or 'auto' for a GPU where there is one.")] = "auto",
     every: Annotated[int, typer.Option(min=0, help="Also keep one every so many steps, as OUT-step-N.")] = 0,
 ) -> None:
     """Train a warm start from demonstrations and write it as a LoRA adapter in half precision."""
     from rich.console import Console
 
     from llmi_env.models import calm_threads, load_model
-    from llmi_env.policies.engines import model_parts
-    from llmi_env.policies.packed import round_products
+    from trainers.policy_model import compute_in_bfloat16, find_device
 
     calm_threads()
     import torch
 
     console = Console()
+    place = find_device(device)
     torch.manual_seed(seed)
     model, tokenizer = load_model(base)
     examples = load_examples(tokenizer, demos)
@@ -282,9 +283,9 @@ def main(
         whole = load_examples(tokenizer, texts, calls) if texts is not None or calls in _DEMOS else []
         console.print(f"{len(whole)} of its documents with a text besides")
         examples = mixture(examples, whole, bare)
-    model = add_lora(model, rank) if start is None else further(model, start)
+    model = (add_lora(model, rank) if start is None else further(model, start)).to(place)
     if bfloat16:
-        round_products(*model_parts(model))
+        compute_in_bfloat16(model, place)
     for step, loss in fine_tune(model, tokenizer, examples, steps=steps, batch=batch, lr=lr, seed=seed):
         console.print(f"step {step:3d} of {steps}   loss {loss:.3f}")
         if every and step % every == 0 and step < steps:

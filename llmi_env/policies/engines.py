@@ -140,6 +140,7 @@ class LlamaEngine:
         self._lengths_B: torch.Tensor
         with torch.inference_mode():
             self._embedding = body.embed_tokens.weight.detach()
+            self._device = self._embedding.device
             # The weight of a layer's norm goes into what follows it: one product less in every layer and step.
             self._norm = body.norm.weight.detach()
             self._head = packed_head(head, vocab_size)
@@ -172,7 +173,7 @@ class LlamaEngine:
             or "rope_theta" not in rope
         ):
             return False
-        if next(model.parameters()).device.type != "cpu":
+        if next(model.parameters()).device.type not in ("cpu", "cuda"):
             return False
         import torch
 
@@ -200,19 +201,19 @@ class LlamaEngine:
             if shared:
                 whole = self._cache
                 self._allocate(1, shared)
-                self._forward(torch.tensor([unique[0][:shared]]), torch.arange(shared)[None])
+                self._forward(self._put([unique[0][:shared]]), self._put(range(shared))[None])
                 whole[:, :, :shared] = self._cache
                 self._cache = whole
             width = max(lengths) - shared
             self.prompt_tokens = shared + sum(length - shared for length in lengths)
             # Padding stands after the last real token: nobody sees it, and the row's own tokens overwrite it in the cache.
-            ids_BS = torch.tensor([[*prompt[shared:], *[0] * (max(lengths) - len(prompt))] for prompt in unique])
-            positions_BS = (shared + torch.arange(width)).expand_as(ids_BS)
+            ids_BS = self._put([[*prompt[shared:], *[0] * (max(lengths) - len(prompt))] for prompt in unique])
+            positions_BS = self._put(range(shared, shared + width)).expand_as(ids_BS)
             hidden_BSH = self._forward(ids_BS, positions_BS)
-            last = torch.tensor([length - shared - 1 for length in lengths])
-            logits_BV = self._logits(hidden_BSH[torch.arange(len(unique)), last])
-            rows = torch.tensor([unique.index(tuple(prompt)) for prompt in prompts])
-            self._lengths_B = torch.tensor(lengths)[rows]
+            last = self._put([length - shared - 1 for length in lengths])
+            logits_BV = self._logits(hidden_BSH[self._put(range(len(unique))), last])
+            rows = self._put([unique.index(tuple(prompt)) for prompt in prompts])
+            self._lengths_B = self._put(lengths)[rows]
             self._cache = self._cache[:, rows]
             return logits_BV[rows]
 
@@ -223,9 +224,9 @@ class LlamaEngine:
         with torch.inference_mode():
             if int(self._lengths_B.max()) >= self._cache.shape[2]:
                 self._grow()
-            hidden_BSH = self._forward(torch.tensor(tokens_B)[:, None], self._lengths_B[:, None])
+            hidden_BSH = self._forward(self._put(tokens_B)[:, None], self._lengths_B[:, None])
             # A row that stands still keeps its length: its next token overwrites what it has just written.
-            self._lengths_B = self._lengths_B + torch.tensor(moves_B).long()
+            self._lengths_B = self._lengths_B + self._put(moves_B)
             return self._logits(hidden_BSH[:, 0])
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -233,17 +234,25 @@ class LlamaEngine:
         import torch
 
         with torch.inference_mode():
-            index = torch.tensor(list(rows))
+            index = self._put(rows)
             self._cache = self._cache[:, index]
             self._lengths_B = self._lengths_B[index]
 
     # ------------------------------------------------------------------------------------------------------------ inside
 
+    def _put(self, numbers: Sequence[Any]) -> torch.Tensor:
+        """Whole numbers, nested or not, where the model computes."""
+        import torch
+
+        if isinstance(numbers, range):
+            return torch.arange(numbers.start, numbers.stop, device=self._device)
+        return torch.tensor(numbers, dtype=torch.long, device=self._device)
+
     def _allocate(self, rows: int, length: int) -> None:
         import torch
 
         shape = (len(self._layers), rows, length, 2 * self._kv_heads * self._size)
-        self._cache = torch.zeros(shape, dtype=self._embedding.dtype)
+        self._cache = torch.zeros(shape, dtype=self._embedding.dtype, device=self._device)
 
     def _grow(self) -> None:
         """Make room where `start` was told too little (results that the policy is shown may be long)."""
@@ -256,8 +265,9 @@ class LlamaEngine:
     def _rotary(self, length: int) -> None:
         import torch
 
-        frequencies = self._theta ** -(torch.arange(0, self._size, 2, dtype=torch.float32) / self._size)
-        angles = torch.arange(length, dtype=torch.float32)[:, None] * frequencies
+        where = {"dtype": torch.float32, "device": self._device}
+        frequencies = self._theta ** -(torch.arange(0, self._size, 2, **where) / self._size)
+        angles = torch.arange(length, **where)[:, None] * frequencies
         self._cos = torch.cat([angles.cos(), angles.cos()], dim=-1)
         # The sign of "rotate half" is folded into the table: x cos + swap(x) sin.
         self._sin = torch.cat([-angles.sin(), angles.sin()], dim=-1)
@@ -273,11 +283,11 @@ class LlamaEngine:
         reach = int(positions_BS.max()) + 1
         cos, sin = self._cos[positions_BS][:, :, None], self._sin[positions_BS][:, :, None]  # (B, S, 1, D)
         # Query heads that share a key-value head stand beside the positions, so keys are never repeated.
-        seen = torch.arange(reach) <= positions_BS[:, :, None]  # (B, S, T)
-        mask = torch.zeros(seen.shape, dtype=self._embedding.dtype).masked_fill_(~seen, float("-inf"))
+        seen = self._put(range(reach)) <= positions_BS[:, :, None]  # (B, S, T)
+        mask = torch.zeros(seen.shape, dtype=self._embedding.dtype, device=self._device).masked_fill_(~seen, float("-inf"))
         mask = mask.repeat_interleave(groups, dim=1)[:, None]  # (B, 1, S Q, T)
         places = (
-            torch.arange(rows)[:, None] * self._cache.shape[2] + positions_BS
+            self._put(range(rows))[:, None] * self._cache.shape[2] + positions_BS
         ).flatten()  # in the cache of a layer
         x = self._embedding[ids_BS]
         for cache, (w_qkv, w_o, w_gate_up, w_down) in zip(self._cache, self._layers, strict=True):
