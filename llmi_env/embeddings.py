@@ -11,9 +11,9 @@ import hashlib
 import importlib.util
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from llmi_env.errors import AssetError, MissingExtra, require
 from llmi_env.loading import LOADING
+from llmi_env.torch_threads import torch_threads
 
 __all__ = [
     "DIMENSIONS",
@@ -59,9 +60,9 @@ class TextEmbedder:
 
     def __init__(self, folder: Path | None = None, remembered: int = _REMEMBERED) -> None:
         self._folder = folder
-        self._remembered = remembered
-        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._lock = threading.Lock()
+        # Texts are embedded side by side: at worst two threads do the same one, with the same bytes.
+        self._vector = lru_cache(remembered)(self._encode)
+        self._turn = threading.Lock()
         self._model: Any = None
         self._tokenizer: Any = None
 
@@ -80,21 +81,12 @@ class TextEmbedder:
             found[row] = self._vector(text)
         return found
 
-    def _vector(self, text: str) -> NDArray[np.float32]:
-        with self._lock:
-            known = self._vectors.get(text)
-            if known is not None:
-                self._vectors.move_to_end(text)
-                return known
+    def load(self) -> None:
+        """Load the model now, not with the first text."""
+        with self._turn:
             if self._model is None:
                 with LOADING:
                     self._load()
-            vector = self._encode(text)
-            vector.flags.writeable = False
-            self._vectors[text] = vector
-            while len(self._vectors) > self._remembered:
-                self._vectors.popitem(last=False)
-            return vector
 
     def _load(self) -> None:
         require("torch", "text embedding", "offline")
@@ -116,11 +108,15 @@ class TextEmbedder:
     def _encode(self, text: str) -> NDArray[np.float32]:
         import torch
 
-        ids = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        with torch.inference_mode():
+        self.load()
+        with self._turn:  # a tokenizer truncates by a state of its own, and refuses a second thread
+            ids = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        with torch_threads(1), torch.inference_mode():
             hidden = self._model(**ids).last_hidden_state[0]  # (tokens, 384)
             pooled = hidden.mean(dim=0)  # nothing is padded, so every token counts
-            return np.array((pooled / pooled.norm().clamp_min(1e-12)).numpy(), dtype=np.float32)
+            vector = np.array((pooled / pooled.norm().clamp_min(1e-12)).numpy(), dtype=np.float32)
+        vector.flags.writeable = False
+        return vector
 
 
 _shared: TextEmbedder | None = None

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import copy
 import enum
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from dataclasses import dataclass, replace
 from llmi_env.calls import BUILTIN, Call, CallScanner, CallText, TextRun, ToolSpec
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Text
 from llmi_env.errors import BadCall, EpisodeOver, MalformedCall
+from llmi_env.seeds import derived_seed
 from llmi_env.task import Task
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
@@ -286,8 +286,7 @@ class Episode:
         )
 
     def _call_seed(self, index: int) -> int:
-        digest = hashlib.sha256(f"{self.task.key}:{self.seed}:{index}".encode()).digest()
-        return int.from_bytes(digest[:4], "big") >> 1
+        return derived_seed(self.task.key, self.seed, index)
 
 
 def _without_surrogates(text: str) -> str:

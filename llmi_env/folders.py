@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmi_env.errors import ConfigError
@@ -47,20 +49,55 @@ def numbered_run(name: str, resume: bool) -> Path:
     return root / (name if number == 1 else f"{name}-{number}")
 
 
-def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
-    """Write a text file in one step: whenever it is looked at, there is the old one or the whole new one.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file to, so that it appears in one step: at the end of the block it takes its place, unless the block fails.
 
     Args:
         path: the file; its folder is there.
-        text: written as UTF-8.
-        errors: what becomes of lone surrogates, as `open` takes it.
+
+    Raises:
+        OSError: it cannot be put there; nothing is left of the try.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes, *, errors: str = "strict") -> None:
+    """Write a file in one step: whenever it is looked at, there is the old one or the whole new one.
+
+    Args:
+        path: the file; its folder is there.
+        content: text is written as UTF-8, bytes as they are.
+        errors: what becomes of lone surrogates of a text, as `open` takes it.
 
     Raises:
         OSError: it cannot be written there; nothing is left of the try.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with whole(path) as part:
+        part.write_bytes(content.encode("utf-8", errors) if isinstance(content, str) else content)
+
+
+@contextmanager
+def held_alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; it is made where it is missing.
+
+    Raises:
+        ConfigError: another process is at work on it.
+    """
+    import filelock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock", blocking=False)
     try:
-        part.write_text(text, encoding="utf-8", errors=errors)
-        part.replace(path)
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(f"another process is at work on {folder}") from None
+    try:
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        lock.release()

@@ -7,7 +7,6 @@ on while other documents are still being written. What could not be scored is a 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from llmi_env.making import NOT_SCORED, Making, Rollout, RolloutTimes, together
 from llmi_env.policies.base import Policy, Sampling, SeeingPolicy, SeenPrompt, WriteStats
 from llmi_env.prompting import PromptStyle
 from llmi_env.rewards.hybrid import HybridReward
+from llmi_env.seeds import derived_seed
 from llmi_env.task import Task
 from llmi_env.transcript import Transcript
 from llmi_env.world.protocol import World
@@ -66,9 +66,7 @@ Meanwhile = Callable[[Sequence[Ledger], Callable[[], bool]], Awaitable[None]]
 
 def rollout_seed(seed: int, task: Task, sample: int, repeat: int = 0) -> int:
     """Seed of one rollout: fixed by the batch's seed, the task, the number of the sample, and how often the batch had that task before."""
-    name = f"{seed}:{task.key}:{sample}" + (f":{repeat}" if repeat else "")
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
+    return derived_seed(seed, task.key, sample, *([repeat] if repeat else []))
 
 
 async def run_rollouts(

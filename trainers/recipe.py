@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llmi_env.config import EnvConfig, apply_overrides, load_config, load_yaml, parse_model
+from llmi_env.differences import differences, flat
 from llmi_env.errors import ConfigError
 from llmi_env.yaml_text import parse_yaml
 from trainers.losses import Aggregation
@@ -82,7 +83,7 @@ class BaseRecipe(BaseModel):
             preset = changes.pop("preset", "offline")
             if preset is None:  # a resolved recipe: with a preset beneath it, tools that it leaves out would come back
                 return load_config(changes)
-            return load_config(preset, **dict(_flat(changes)))
+            return load_config(preset, **dict(flat(changes)))
         return value
 
     @property
@@ -279,25 +280,15 @@ def check_unchanged(stored: str, recipe: BaseRecipe, done: int | None = None) ->
         done: steps behind the run, where it may also be made shorter, down to these; it may always grow.
     """
     before, now = parse_yaml(stored, "config.yaml of the run"), parse_yaml(recipe.to_yaml(), "the recipe")
-    first, second = dict(_flat(before)), dict(_flat(now))
-    differences = [
-        f"{key}: {first.get(key)!r} then, {second.get(key)!r} now"
-        for key in sorted(first.keys() | second.keys())
-        if key not in _MAY_CHANGE
-        and first.get(key) != second.get(key)
-        and not (key == "steps" and recipe.steps >= (first.get(key, 0) if done is None else max(done, 1)))
+    steps = before.get("steps", 0) if done is None else max(done, 1)
+    found = [
+        str(each)
+        for each in differences(before, now)
+        if each.key not in _MAY_CHANGE and not (each.key == "steps" and recipe.steps >= steps)
     ]
-    if differences:
+    if found:
         raise ConfigError(
             "the recipe has changed since the run began, so it cannot go on as it was: "
-            + "; ".join(differences)
+            + "; ".join(found)
             + ". Give the same options, or start another run without --resume"
         )
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

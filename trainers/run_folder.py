@@ -16,6 +16,7 @@ from typing import Any
 
 from llmi_env.comparison import Evaluation
 from llmi_env.errors import CheckpointError, ConfigError
+from llmi_env.folders import write_whole
 from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes, read_metrics
 from trainers.checkpoint import Checkpoint, newest_checkpoint
@@ -41,7 +42,7 @@ def prepare_folder(recipe: Recipe, run_dir: Path, resume: bool) -> Checkpoint | 
     elif config.exists() and begun:
         raise ConfigError(f"{run_dir} holds a run already: go on with it by --resume, or choose another folder")
     run_dir.mkdir(parents=True, exist_ok=True)
-    _replace_text(config, recipe.to_yaml())
+    write_whole(config, recipe.to_yaml())
     return checkpoint
 
 
@@ -77,7 +78,7 @@ class RunLog:
                 kept.append(json.dumps(entry) + "\n")
                 self._written.add((entry["phase"], entry["step"]))
         if kept or self._path.exists():
-            _replace_text(self._path, "".join(kept))
+            write_whole(self._path, "".join(kept))
         self._events = SummaryWriter(str(run_dir), purge_step=done + 1 if done else None)
 
     def write(self, metrics: Mapping[str, Any]) -> None:
@@ -108,9 +109,3 @@ def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield from _numbers(value, f"{prefix}{name}/")
         elif isinstance(value, int | float) and name != "step":
             yield f"{prefix}{name}", float(value)
-
-
-def _replace_text(path: Path, text: str) -> None:
-    part = path.with_suffix(f".part-{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmi_env.differences import Difference, differences
 from llmi_env.errors import ConfigError
 
 # What decides how it is carried out and not what comes of it: to be changed after a failure.
@@ -26,15 +27,14 @@ def check_unchanged(path: Path, before: Mapping[str, Any], now: Mapping[str, Any
         before: the configuration that it was begun with.
         now: that of now.
     """
-    first, second = dict(_flat(before)), dict(_flat(_cut_down(now, before)))
-    differences = [
-        f"{key}: {_told(first.get(key), second.get(key))}"
-        for key in sorted(first.keys() | second.keys())
-        if key not in _MAY_CHANGE and not key.startswith("services.concurrency.") and first.get(key) != second.get(key)
+    found = [
+        _told(each)
+        for each in differences(before, _cut_down(now, before))
+        if each.key not in _MAY_CHANGE and not each.key.startswith("services.concurrency.")
     ]
-    if differences:
+    if found:
         raise ConfigError(
-            f"the evaluation in {path} was begun otherwise, so it cannot go on as it was: " + "; ".join(differences)
+            f"the evaluation in {path} was begun otherwise, so it cannot go on as it was: " + "; ".join(found)
             + ". Give the same options (judges may be added), or another --out"
         )  # fmt: skip
 
@@ -52,18 +52,12 @@ def _known(entries: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, A
     return {name: entry for name, entry in entries.items() if name in before}
 
 
-def _told(before: Any, now: Any) -> str:
-    if isinstance(before, list) and isinstance(now, list):
-        if len(before) != len(now):
-            return f"{len(before)} then, {len(now)} now"
-        at = next(at for at, (a, b) in enumerate(zip(before, now, strict=True)) if a != b)
-        return f"number {at + 1} {before[at]!r} then, {now[at]!r} now"
-    return f"{before!r} then, {now!r} now"
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _told(difference: Difference) -> str:
+    """Of a list, which may be long, only where it differs."""
+    key, before, now = difference
+    if not (isinstance(before, list) and isinstance(now, list)):
+        return str(difference)
+    if len(before) != len(now):
+        return f"{key}: {len(before)} then, {len(now)} now"
+    at = next(at for at, (a, b) in enumerate(zip(before, now, strict=True)) if a != b)
+    return f"{key}: number {at + 1} {before[at]!r} then, {now[at]!r} now"

@@ -3,7 +3,7 @@
 The official client does the talking. It is asked for single tries only (`max_retries=0`): its own retries (read in version 3.54) know
 nothing of a body that breaks off while it is read piece by piece, which bounds its size here; they wait a `Retry-After` out without
 jitter, so that all waiting requests come back in the same moment; and those of a request that fails cannot be counted. Tries are
-repeated by the judge (see `openai_judge`), which can also repeat a reply that it cannot read.
+repeated by whoever asks (`Chat.tries`), who can also repeat a reply that cannot be read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from tenacity import AsyncRetrying, RetryCallState
 
 from llmi_env.errors import require
 from llmi_env.judges.openai_options import JudgeOptions
+from llmi_env.services import asking
 from llmi_env.services.answers import bounded_client
+from llmi_env.services.asking import NoReply
 from llmi_env.services.chat_options import cost_of
 from llmi_env.services.connections import place
 from llmi_env.services.keys import Key, hidden_in_logs
@@ -29,24 +32,6 @@ from llmi_env.services.refusals import Rest, quoted, refusal
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 4_000_000
-
-
-class NoReply(Exception):
-    """Raised when a request brought nothing that can be used.
-
-    Attributes:
-        reason: what happened, for people; the key never stands in it.
-        again: whether another try may help.
-        refused: whether the server did not take the request as it was: perhaps it takes another form.
-        rested: whether the server said how long to wait; the connection then waits by itself.
-    """
-
-    def __init__(self, reason: str, *, again: bool = False, refused: bool = False, rested: bool = False) -> None:
-        super().__init__(reason, again, refused, rested)
-        self.reason, self.again, self.refused, self.rested = reason, again, refused, rested
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 @dataclass
@@ -181,12 +166,20 @@ class Chat:
                 raise NoReply(f"no answer within {self.options.timeout:g} seconds", again=True) from None
         return self._text(data)
 
+    def tries(self, *, in_doubt: bool = False) -> AsyncRetrying:
+        """Calls what asks by this connection again where that may help, within the limits; see `llmi_env.services.asking.tries`."""
+        return asking.tries(self.options.retries, self._note, in_doubt=in_doubt)
+
     async def aclose(self) -> None:
         """Close the connection; another request opens it again."""
         client, here = self._client, self._place == place()
         self._forget()
         if client is not None and here:
             await client.close()
+
+    def _note(self, state: RetryCallState) -> None:
+        self.usage.retries += 1
+        _log.info("%s: try %d: %s", self.options.model, state.attempt_number, asking.failure(state))
 
     def _forget(self) -> None:
         self._client: Any = None

@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
+import os
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmi_env.document import Document, Figure, Picture, Text
+from llmi_env.document import Document, Figure, Text
 from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.call_proxy import NeedTable, call_traits, code_strings, wish
 from llmi_env.judges.chart_fit import chart_of
@@ -43,8 +42,10 @@ from llmi_env.judges.image_proxy import (
 from llmi_env.judges.picture_text import PictureText
 from llmi_env.judges.picture_words import PictureWords, agreement
 from llmi_env.judges.relevance import Embed, Meanings
+from llmi_env.judges.remembering import remembering
 from llmi_env.judges.text_proxy import count_orders, text_traits
 from llmi_env.task import Task
+from llmi_env.torch_threads import torch_threads
 from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
@@ -52,7 +53,7 @@ VERSION = "embedded/3"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
     "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "image_proxy", "needs", "particular",
-    "picture_features", "picture_text", "picture_words", "relevance", "spelling", "text_proxy",
+    "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
 )  # fmt: skip
 """Modules of this folder that a score comes from."""
 
@@ -107,14 +108,18 @@ class EmbeddedJudge:
         self._pictures = PictureText(self._meanings) if looks else None
         self._words = PictureWords() if ocr else None
         self._needs = NeedTable(self._meanings)
-        self._pixels: OrderedDict[str, PixelTraits] = OrderedDict()
-        self._ink: OrderedDict[str, float] = OrderedDict()
-        self._lock = threading.Lock()
+        self._pixel_traits = remembering(_CACHED_PICTURES, pixel_traits)
+        self._inked = remembering(_CACHED_PICTURES, ink)
 
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms that it scores."""
         return self._terms
+
+    @property
+    def concurrency(self) -> int:
+        """Documents that it takes at the same time: each computes on one thread."""
+        return os.cpu_count() or 1
 
     @property
     def fingerprint(self) -> str:
@@ -125,32 +130,30 @@ class EmbeddedJudge:
         return f"{VERSION} {_made_of()} {options} embed={embed}"
 
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
-        """Judge one document in a thread of its own; documents take turns."""
+        """Judge one document in a thread of its own."""
         return await asyncio.to_thread(self.judge, document, task)
 
     async def aclose(self) -> None:
         """Forget what was cached; the embedding model belongs to the process."""
-        with self._lock:
-            self._pixels.clear()
-            self._ink.clear()
-            for remembering in (self._pictures, self._words):
-                if remembering is not None:
-                    remembering.forget()
+        self._pixel_traits.cache_clear()
+        self._inked.cache_clear()
+        for looking in (self._pictures, self._words):
+            if looking is not None:
+                looking.forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles as its options: locks and caches stay behind."""
+        """Pickles as its options: models and caches stay behind."""
         return type(self), (self._terms, self._looks, self._spelling, self._ocr, self._embed)
 
     def prepare(self) -> None:
         """Load models and example needs now, not on the first document."""
-        with self._lock:
-            self._needs.probabilities("a picture")
-            if self._pictures is not None:
-                self._pictures.load()
+        self._needs.probabilities("a picture")
+        if self._pictures is not None:
+            self._pictures.load()
 
     def judge(self, document: Document, task: Task) -> dict[str, Judgment]:
         """The same, blocking."""
-        with self._lock:
+        with torch_threads(1):
             placed = _placed(document, task)
             return {term: getattr(self, f"_{term}")(document, task, placed) for term in self._terms}
 
@@ -250,21 +253,10 @@ class EmbeddedJudge:
                 value, why = value * labels, f"{why}; labels read: {labels:.2f}"
         return value, why
 
-    def _inked(self, picture: Picture) -> float:
-        if picture.digest not in self._ink:
-            self._ink[picture.digest] = ink(picture)
-            if len(self._ink) > _CACHED_PICTURES:
-                self._ink.popitem(last=False)
-        return self._ink[picture.digest]
-
     def _measured(self, item: _Place) -> PixelTraits:
         picture, call = item.figure.picture, item.figure.call
         assert picture is not None
-        if picture.digest not in self._pixels:
-            self._pixels[picture.digest] = pixel_traits(picture)
-            if len(self._pixels) > _CACHED_PICTURES:
-                self._pixels.popitem(last=False)
-        traits = self._pixels[picture.digest]
+        traits = self._pixel_traits(picture)
         if call is not None and call.tool == "edit" and _SOFTENING.search(wish(call)):
             return replace(traits, sharpness=1.0)  # asked for, so no fault
         return traits

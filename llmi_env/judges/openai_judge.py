@@ -20,24 +20,21 @@ import importlib.util
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 from typing import Any
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
-
-from llmi_env.document import Document, Picture
+from llmi_env.document import Document
 from llmi_env.errors import ConfigError, MissingExtra
-from llmi_env.judges.chat import Chat, NoReply, Usage
+from llmi_env.judges.chat import Chat, Usage
 from llmi_env.judges.openai_options import PROMPTS, JudgeOptions
-from llmi_env.judges.prompt import NO_MATERIAL, NOTHING_TO_JUDGE, Fence, Material, Prompt, Request, load_prompt
+from llmi_env.judges.prompt import NO_MATERIAL, NOTHING_TO_JUDGE, Fence, Material, Prompt, load_prompt
 from llmi_env.judges.reply import Reply, UnreadableReply, json_schema, read_reply
-from llmi_env.judges.sending import DataUrls
+from llmi_env.services.asking import FORMS, NoReply, messages, response_format
+from llmi_env.services.sending import DataUrls
 from llmi_env.task import Task
 from llmi_env.world.protocol import Judgment, Scored, Unscored
 
 _log = logging.getLogger(__name__)
-_FORMS = ("json_schema", "json_object", "off")
 _RATIONALE = 2000
 
 
@@ -126,7 +123,11 @@ class OpenAIJudge:
             for term in list(criteria):
                 if why := prompt.nothing_to_judge(term, document):
                     found[term] = Scored(NOTHING_TO_JUDGE, why, self._name(prompt.id))
-                    del criteria[term]
+                elif prompt.layout == "pictures" and not self.options.max_pictures:
+                    found[term] = Unscored(f"{self._name(prompt.id)}: it is shown no pictures (max_pictures=0)")
+                else:
+                    continue
+                del criteria[term]
             if criteria:
                 asked.append(_Question(prompt, criteria, document, task, NO_MATERIAL))
         answers = await asyncio.gather(*map(self._graded, asked))
@@ -218,19 +219,12 @@ class OpenAIJudge:
 
     async def _sample(self, question: _Question, seed: int | None) -> Reply | Unscored:
         """One reply, in the first form that the server takes."""
-        forms = _FORMS if self._form is None else (self._form,)
+        forms = FORMS if self._form is None else (self._form,)
         reason = ""
         for form in forms:
             sure = form == self._form or form == forms[-1]
-            tries = AsyncRetrying(
-                stop=stop_after_attempt(self.options.retries + 1),
-                wait=_pause,
-                retry=retry_if_exception(partial(_helps, sure)),
-                before_sleep=self._note,
-                reraise=True,
-            )
             try:
-                reply: Reply = await tries(self._once, question, form, seed)
+                reply: Reply = await self._chat.tries(in_doubt=not sure)(self._once, question, form, seed)
             except NoReply as failed:
                 reason = failed.reason
                 if sure or not failed.refused:
@@ -256,55 +250,10 @@ class OpenAIJudge:
             max_pictures=self.options.max_pictures,
             material=question.material,
         )
-        wanted: dict[str, Any] | None = None
-        if form == "json_schema":
-            schema = json_schema(criteria, prompt.low, prompt.high)
-            wanted = {"type": form, "json_schema": {"name": "scores", "strict": True, "schema": schema}}
-        elif form == "json_object":
-            wanted = {"type": form}
-        text = await self._chat.ask(await self._messages(request), wanted, seed)
+        wanted = response_format(form, "scores", json_schema(criteria, prompt.low, prompt.high))
+        text = await self._chat.ask(await messages(request.system, request.parts, self._urls), wanted, seed)
         try:
             return read_reply(text, tuple(criteria), prompt.low, prompt.high, fence.key if keyed else None)
         except UnreadableReply as error:
             # One that had a schema and did not keep to it may not have looked at it: another form may help.
             raise NoReply(f"the reply cannot be read: {error}", again=True, refused=True) from None
-
-    async def _messages(self, request: Request) -> list[dict[str, Any]]:
-        system = {"role": "system", "content": request.system}
-        if all(isinstance(part, str) for part in request.parts):
-            # Servers of language models do not all take a list of parts.
-            return [system, {"role": "user", "content": request.text}]
-        if all(isinstance(part, str) or self._urls.ready(part) for part in request.parts):
-            parts = [self._part(part) for part in request.parts]
-        else:
-            parts = await asyncio.to_thread(lambda: [self._part(part) for part in request.parts])
-        return [system, {"role": "user", "content": parts}]
-
-    def _part(self, part: str | Picture) -> dict[str, Any]:
-        if isinstance(part, str):
-            return {"type": "text", "text": part}
-        return {"type": "image_url", "image_url": {"url": self._urls.of(part)}}
-
-    def _note(self, state: RetryCallState) -> None:
-        self.usage.retries += 1
-        _log.info("%s: try %d: %s", self.options.model, state.attempt_number, _failure(state))
-
-
-def _failure(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome is not None else None
-
-
-def _helps(sure: bool, error: BaseException) -> bool:
-    """Whether another try is worth while: not where the form of the request is in doubt, which the next form settles."""
-    return isinstance(error, NoReply) and error.again and (sure or not error.refused)
-
-
-_backoff = wait_random_exponential(multiplier=0.5, max=8.0)
-
-
-def _pause(state: RetryCallState) -> float:
-    error = _failure(state)
-    # An unreadable reply is no sign of overload, and a server's own waiting time is kept by the connection.
-    if isinstance(error, NoReply) and (error.rested or error.refused):
-        return 0.0
-    return _backoff(state)

@@ -77,8 +77,9 @@ class JudgeOptions(ChatOptions):
     max_side: int = Field(default=1024, ge=64)
     """Longest side of a picture that is sent, in pixels."""
 
-    max_pictures: int = Field(default=16, ge=1)
-    """Pictures of a document (and of a task) that are shown at most, taken evenly; the model is told of the others."""
+    max_pictures: int = Field(default=16, ge=0)
+    """Pictures of a document (and of a task) that are shown at most, taken evenly; the model is told of the others. 0 is for a model that sees
+    none: it gives no score to pictures, and checks a benchmark's criteria by the words alone."""
 
     max_picture_kb: int = Field(default=512, ge=8)
     """Weight of a picture that is sent, in kB before base64; heavier ones are compressed, then made smaller."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from llmi_env.errors import AssetError, require
+from llmi_env.torch_threads import torch_threads
 
 __all__ = ["FEATURES", "PACKAGE", "EfficientNetLite", "weights_file"]
 
@@ -59,13 +60,8 @@ class EfficientNetLite:
         """Features of one picture, shape (1280,), float32, at least 0. Computed on one thread: their number would change the last bits."""
         import torch
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with torch.inference_mode():
-                return self._features(torch.from_numpy(_pixels(image)).permute(2, 0, 1)[None])
-        finally:
-            torch.set_num_threads(threads)
+        with torch_threads(1), torch.inference_mode():
+            return self._features(torch.from_numpy(_pixels(image)).permute(2, 0, 1)[None])
 
     def _features(self, pixels: Any) -> NDArray[np.float32]:
         """Pixels of shape (1, 3, 224, 224) to features of shape (1280,)."""

@@ -8,7 +8,6 @@ its reach.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from llmi_env.document import Picture
 from llmi_env.errors import AssetError
 from llmi_env.judges.picture_features import EfficientNetLite, weights_file
 from llmi_env.judges.relevance import Meanings
+from llmi_env.judges.remembering import remembering
 
 __all__ = ["HEAD", "PictureText", "projected", "spread_out"]
 
@@ -44,7 +44,7 @@ class PictureText:
         self._meanings = meanings
         self._lock = threading.Lock()
         self._net: EfficientNetLite | None = None
-        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._seen = remembering(_REMEMBERED, self._look)
 
     def cosine(self, picture: Picture, text: str) -> float:
         """How near the picture is to the text, in [-1, 1], to three digits; about 0 for a text that has nothing to do with it."""
@@ -56,25 +56,19 @@ class PictureText:
 
     def forget(self) -> None:
         """Drop what is remembered of pictures."""
-        with self._lock:
-            self._vectors.clear()
+        self._seen.cache_clear()
 
     def load(self) -> None:
         """Load network and head now, not on the first picture."""
         with self._lock:
             self._load()
 
-    def _seen(self, picture: Picture) -> NDArray[np.float32]:
+    def _look(self, picture: Picture) -> NDArray[np.float32]:
         """The picture as a unit vector among texts, shape (384,)."""
-        with self._lock:
-            if picture.digest not in self._vectors:
-                self._load()
-                assert self._net is not None
-                features = self._net(picture.image)
-                self._vectors[picture.digest] = projected(features[None], self._weight, self._offset)[0]
-                if len(self._vectors) > _REMEMBERED:
-                    self._vectors.popitem(last=False)
-            return self._vectors[picture.digest]
+        self.load()
+        assert self._net is not None
+        vector: NDArray[np.float32] = projected(self._net(picture.image)[None], self._weight, self._offset)[0]
+        return vector
 
     def _load(self) -> None:
         if self._net is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from llmi_env.document import Picture
 from llmi_env.errors import MissingExtra
 from llmi_env.judges.relevance import NUMBER, ramp, words
+from llmi_env.judges.remembering import remembering
 
 __all__ = ["PictureWords", "agreement"]
 
@@ -36,34 +36,29 @@ class PictureWords:
         for module in ("rapidocr", "onnxruntime"):
             if importlib.util.find_spec(module) is None:
                 raise MissingExtra("reading the words in pictures", "ocr", module)
-        self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._engine: Any = None
-        self._read: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._read = remembering(_REMEMBERED, self._look)
 
     def __call__(self, picture: Picture) -> tuple[str, ...]:
         """Pieces of text in the picture, about from top to bottom; none where there is nothing to read."""
-        with self._lock:
-            if picture.digest not in self._read:
-                self._read[picture.digest] = self._look(picture.image)
-                if len(self._read) > _REMEMBERED:
-                    self._read.popitem(last=False)
-            return self._read[picture.digest]
+        return self._read(picture)
 
     def forget(self) -> None:
         """Drop what is remembered of pictures."""
-        with self._lock:
-            self._read.clear()
+        self._read.cache_clear()
 
-    def _look(self, image: Image.Image) -> tuple[str, ...]:
-        if self._engine is None:
-            from rapidocr import RapidOCR
-
-            threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-            self._engine = RapidOCR(params={**threads, "Global.log_level": "error"})
-        full = image.convert("RGBA")
+    def _look(self, picture: Picture) -> tuple[str, ...]:
+        full = picture.image.convert("RGBA")
         flat = Image.alpha_composite(Image.new("RGBA", full.size, "white"), full).convert("RGB")
         flat.thumbnail((_LONGEST, _LONGEST))
-        found = self._engine(np.asarray(flat)[:, :, ::-1]).txts  # it wants BGR
+        with self._turn:
+            if self._engine is None:
+                from rapidocr import RapidOCR
+
+                threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+                self._engine = RapidOCR(params={**threads, "Global.log_level": "error"})
+            found = self._engine(np.asarray(flat)[:, :, ::-1]).txts  # it wants BGR
         return tuple(found or ())
 
 

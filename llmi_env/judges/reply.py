@@ -16,8 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-QUOTED = 200
-"""How many characters of a bad reply an error quotes at most."""
+from llmi_env.services.refusals import quoted
 
 _LONGEST = 40_000
 _OPENINGS = 100  # places where an object may begin; more are no reply, and trying all of them would take seconds
@@ -83,11 +82,6 @@ def read_object(text: str) -> dict[str, Any]:
         UnreadableReply: anything else.
     """
     return _fields(_answer(text), text)
-
-
-def quoted(text: str) -> str:
-    """The start of a reply, for messages."""
-    return repr(text[:QUOTED]) + (f" (and {len(text) - QUOTED} characters more)" if len(text) > QUOTED else "")
 
 
 @cache

@@ -19,13 +19,13 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from llmi_env.document import Picture
-from llmi_env.judges.sending import DataUrls
 from llmi_env.policies.base import Sampling
 from llmi_env.prompting import PromptStyle
 from llmi_env.services.chat_options import ChatOptions
 from llmi_env.services.chat_reply import Reply
 from llmi_env.services.chat_stream import ChatStream
 from llmi_env.services.openai_access import OPENAI, OPENAI_URL, find_key, named_options
+from llmi_env.services.sending import DataUrls
 
 __all__ = ["Endpoint", "EndpointOptions"]
 

@@ -284,7 +284,9 @@ class LlamaEngine:
         cos, sin = self._cos[positions_BS][:, :, None], self._sin[positions_BS][:, :, None]  # (B, S, 1, D)
         # Query heads that share a key-value head stand beside the positions, so keys are never repeated.
         seen = self._put(range(reach)) <= positions_BS[:, :, None]  # (B, S, T)
-        mask = torch.zeros(seen.shape, dtype=self._embedding.dtype, device=self._device).masked_fill_(~seen, float("-inf"))
+        mask = torch.zeros(seen.shape, dtype=self._embedding.dtype, device=self._device).masked_fill_(
+            ~seen, float("-inf")
+        )
         mask = mask.repeat_interleave(groups, dim=1)[:, None]  # (B, 1, S Q, T)
         places = (
             self._put(range(rows))[:, None] * self._cache.shape[2] + positions_BS

@@ -9,7 +9,6 @@ its place, or for a picker, who sees picture and words.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
@@ -26,6 +25,7 @@ from llmi_env.scaling.judging import Judging
 from llmi_env.scaling.plan import Plan
 from llmi_env.scaling.result import Candidate, Tried
 from llmi_env.scaling.writing import Room, Writer, source_of
+from llmi_env.seeds import derived_seed
 from llmi_env.task import Task
 from llmi_env.world.protocol import World
 
@@ -387,9 +387,3 @@ def with_figures(document: Document, figures: Sequence[Figure]) -> Document:
 def changed_rollout(rollout: Rollout, document: Document) -> Rollout:
     """A rollout of a document that was changed: its tokens are no longer what the document says, nor is its report."""
     return replace(rollout, document=document, ledger=Ledger(), report=NOT_SCORED)
-
-
-def derived_seed(seed: int, *parts: object) -> int:
-    """A 31-bit seed fixed by another one and by what it is for."""
-    digest = hashlib.sha256(":".join(map(str, (seed, *parts))).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1

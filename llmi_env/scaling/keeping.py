@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from llmi_env.folders import write_whole
 from llmi_env.scaling.budget import Budget, Spent
 from llmi_env.scaling.plan import Plan
 from llmi_env.scaling.result import Candidate, Lost, Scaled, StageReport
@@ -70,7 +70,9 @@ def save_scaled(folder: Path, name: str, scaled: Scaled) -> Path:
             for candidate in tried
         ],
     }
-    _write(folder / SCALED / f"{name}.json", data)
+    about = folder / SCALED / f"{name}.json"
+    about.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(about, json.dumps(data, indent=1))
     return path
 
 
@@ -109,13 +111,3 @@ def load_scaled(folder: Path, name: str) -> Scaled:
 def _candidate(number: int, rollout: Any, row: Mapping[str, Any]) -> Candidate:
     faults = None if row["faults"] is None else tuple(row["faults"])
     return Candidate(number, rollout=rollout, **{**row, "faults": faults, "spent": Spent.from_json(row["spent"])})
-
-
-def _write(path: Path, data: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".part-{os.getpid()}")
-    try:
-        part.write_text(json.dumps(data, indent=1), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from llmi_env.scaling.budget import Meter
 from llmi_env.scaling.checking import faults_of
-from llmi_env.scaling.enhancing import changed_rollout, derived_seed
+from llmi_env.scaling.enhancing import changed_rollout
 from llmi_env.scaling.judging import Judging
 from llmi_env.scaling.plan import Plan
 from llmi_env.scaling.result import Tried
 from llmi_env.scaling.writing import Room, Writer
+from llmi_env.seeds import derived_seed
 from llmi_env.task import Task
 
 

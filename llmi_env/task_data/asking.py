@@ -14,32 +14,28 @@ answer.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from llmi_env.document import Picture
 from llmi_env.errors import ConfigError, MissingExtra
-from llmi_env.judges.chat import Chat, NoReply, counting
+from llmi_env.judges.chat import Chat, counting
 from llmi_env.judges.openai_options import JudgeOptions
 from llmi_env.judges.reply import UnreadableReply
-from llmi_env.judges.sending import DataUrls
+from llmi_env.services.asking import FORMS, NoReply, messages, response_format
 from llmi_env.services.openai_access import named_options
+from llmi_env.services.sending import DataUrls
 from llmi_env.task_data.kept import Exchange, Kept
 from llmi_env.task_data.replies import Ask, read
 
 __all__ = ["Declined", "Lost", "Model", "ModelOptions", "model_options"]
 
 _log = logging.getLogger(__name__)
-_FORMS = ("json_schema", "json_object", "off")
 _OF_JUDGES = ("terms", "samples", "max_pictures", "cache_name")
 M = TypeVar("M", bound=BaseModel)
 
@@ -79,12 +75,6 @@ class ModelOptions(JudgeOptions):
         """What of it can move a reply, as plain data."""
         told: dict[str, Any] = json.loads(self.decisive())
         return {name: value for name, value in told.items() if name not in (*_OF_JUDGES, "structured")}
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """In the currency of the prices; `None` where they are not given."""
-        if self.prompt_price is None or self.completion_price is None:
-            return None
-        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1_000_000
 
 
 def model_options(name: str, **otherwise: Any) -> ModelOptions:
@@ -153,7 +143,7 @@ class Model:
         self._kept = kept
         self._chat = _Connection(options)
         self._urls = DataUrls(options.max_side, options.max_picture_kb * 1000)
-        self._forms = list(_FORMS if options.structured == "auto" else (options.structured,))
+        self._forms = list(FORMS if options.structured == "auto" else (options.structured,))
         self._sure = len(self._forms) == 1
 
     @property
@@ -217,21 +207,15 @@ class Model:
         )
 
     async def _text(self, ask: Ask, place: Place, repeat: int) -> str:
-        messages = await asyncio.to_thread(self._messages, ask)
+        asked = await messages(ask.request.system, ask.request.parts, self._urls)
         # A seed of its own for each question, or the same order would bring the same task.
         seed = self.options.seed
         seed = None if seed is None else (seed + 1_000_003 * place.slot + 1009 * place.attempt + repeat) % 2**31
         while True:
             form = self._forms[0]
-            tries = AsyncRetrying(
-                stop=stop_after_attempt(self.options.retries + 1),
-                wait=_pause,
-                retry=retry_if_exception(lambda error: isinstance(error, NoReply) and error.again),
-                before_sleep=self._note,
-                reraise=True,
-            )
+            wanted = response_format(form, ask.stage, ask.schema)
             try:
-                return str(await tries(self._chat.ask, messages, _response_format(form, ask), seed))
+                return await self._chat.tries()(self._chat.ask, asked, wanted, seed)
             except NoReply as error:
                 if not error.refused or not self._next_form(form):
                     raise Lost(error.reason) from None
@@ -245,42 +229,3 @@ class Model:
         _log.info("%s does not keep to response_format=%s", self.options.base_url, self._forms[0])
         del self._forms[0]
         return True
-
-    def _messages(self, ask: Ask) -> list[dict[str, Any]]:
-        system = {"role": "system", "content": ask.request.system}
-        if all(isinstance(part, str) for part in ask.request.parts):
-            return [
-                system,
-                {"role": "user", "content": ask.request.text},
-            ]  # servers of language models do not all take a list
-        return [system, {"role": "user", "content": self._parts(ask.request.parts)}]
-
-    def _parts(self, parts: Sequence[str | Picture]) -> list[dict[str, Any]]:
-        return [
-            {"type": "text", "text": part}
-            if isinstance(part, str)
-            else {"type": "image_url", "image_url": {"url": self._urls.of(part)}}
-            for part in parts
-        ]
-
-    def _note(self, state: RetryCallState) -> None:
-        self._chat.usage.retries += 1
-        _log.info("%s: try %d: %s", self.options.model, state.attempt_number, _failure(state))
-
-
-def _response_format(form: str, ask: Ask) -> dict[str, Any] | None:
-    if form == "json_schema":
-        return {"type": form, "json_schema": {"name": ask.stage, "strict": True, "schema": ask.schema}}
-    return None if form == "off" else {"type": form}
-
-
-def _failure(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome is not None else None
-
-
-_backoff = wait_random_exponential(multiplier=0.5, max=8.0)
-
-
-def _pause(state: RetryCallState) -> float:
-    error = _failure(state)
-    return 0.0 if isinstance(error, NoReply) and error.rested else _backoff(state)

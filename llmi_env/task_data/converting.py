@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from llmi_env.errors import ConfigError, TaskError, require
+from llmi_env.folders import whole
 from llmi_env.task import ImageCount
 from llmi_env.task_data.kept import write_lines
 from llmi_env.task_data.pictures import file_name, write_once
@@ -274,11 +275,6 @@ def _write_table(path: Path, rows: Iterator[dict[str, Any]], *, pictures: bool) 
         fields.insert(1, ("prompt", text))
     schema = arrow.schema(fields)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with parquet.ParquetWriter(part, schema) as file:
-            while batch := list(islice(rows, _ROWS)):
-                file.write_table(arrow.Table.from_pylist(batch, schema=schema))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, parquet.ParquetWriter(part, schema) as file:
+        while batch := list(islice(rows, _ROWS)):
+            file.write_table(arrow.Table.from_pylist(batch, schema=schema))

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import yaml
 
+from llmi_env.differences import differences
 from llmi_env.errors import ConfigError
+from llmi_env.folders import held_alone, write_whole
 from llmi_env.json_lines import add_rows, mend, read_rows
 from llmi_env.store import StoreError
 from llmi_env.yaml_text import parse_yaml
@@ -122,21 +123,13 @@ class Kept:
             raise ConfigError(f"there is no build of {self.out} to go on with; start it without --resume")
         if not resume and (begun.is_file() or self.out.exists()):
             raise ConfigError(f"{self.out} has been begun: --resume goes on with it, --out names another file")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / ".lock", blocking=False)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise ConfigError(f"another process is at work on {self.folder}") from None
-        try:
+        with held_alone(self.folder):
             now = json.loads(json.dumps({"format": _FORMAT, **config}))
             if begun.is_file():
                 self._check(parse_yaml(begun.read_text(encoding="utf-8"), str(begun)), now)
-            _replace(begun, yaml.safe_dump(now, sort_keys=False, allow_unicode=True, width=120))
+            write_whole(begun, yaml.safe_dump(now, sort_keys=False, allow_unicode=True, width=120))
             self._read()
             yield
-        finally:
-            lock.release()
 
     def add(self, exchange: Exchange) -> None:
         """Keep a reply; it is on the disk when this returns."""
@@ -144,15 +137,9 @@ class Kept:
         add_rows(self.path, [asdict(exchange)], fsync=True)
 
     def _check(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        first, second = dict(_flat(before)), dict(_flat(now))
-        differences = [
-            f"{key}: {first.get(key)!r} then, {second.get(key)!r} now"
-            for key in sorted(first.keys() | second.keys())
-            if first.get(key) != second.get(key)
-        ]
-        if differences:
+        if found := [str(each) for each in differences(before, now)]:
             raise ConfigError(
-                f"{self.out} was begun otherwise, so it cannot go on as it was: {'; '.join(differences)}. "
+                f"{self.out} was begun otherwise, so it cannot go on as it was: {'; '.join(found)}. "
                 "Give the same options (--count may grow), or another --out"
             )
 
@@ -173,19 +160,5 @@ class Kept:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON lines in one step: there is the old file or the whole new one, whenever it is looked at."""
-    _replace(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

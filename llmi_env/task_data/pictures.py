@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmi_env.document import Picture, Provenance
 from llmi_env.errors import ConfigError, TaskError
+from llmi_env.folders import write_whole
 from llmi_env.task_data.held_out import HeldOut
 from llmi_env.task_pictures import MAX_PICTURE_BYTES, decode_picture
 from llmi_env.tools.corpus.describing import LeftOut
@@ -135,6 +136,4 @@ def write_once(path: Path, data: bytes) -> None:
     if path.is_file() and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_whole(path, data)

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from llmi_env.calls import BUILTIN
 from llmi_env.document import Picture
 from llmi_env.judges.prompt import Request, clean
-from llmi_env.judges.reply import UnreadableReply, quoted, read_object
+from llmi_env.judges.reply import UnreadableReply, read_object
+from llmi_env.services.refusals import quoted
 from llmi_env.task import LONE_SURROGATE
 from llmi_env.task_data.plan import Slot
 from llmi_env.yaml_text import parse_yaml

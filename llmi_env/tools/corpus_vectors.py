@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from llmi_env import embeddings
 from llmi_env.embeddings import DIMENSIONS, MAX_TOKENS, TextEmbedder
 from llmi_env.errors import require
-from llmi_env.loading import LOADING
 from llmi_env.tools.corpus import Entry
 
 __all__ = ["CaptionEmbedder", "Graph", "VectorFile", "cosines", "meaning", "meaning_key", "open_vectors"]
@@ -68,10 +67,7 @@ class CaptionEmbedder(TextEmbedder):
         if len(texts) < _ALIKE:
             yield list(range(len(texts))), self(texts)
             return
-        with self._lock:
-            if self._model is None:
-                with LOADING:
-                    self._load()
+        self.load()
         by_length: dict[int, list[tuple[int, list[int]]]] = {}
         for place, ids in enumerate(self._token_ids(texts)):
             by_length.setdefault(len(ids), []).append((place, ids))

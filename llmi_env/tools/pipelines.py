@@ -22,6 +22,7 @@ from llmi_env.errors import AssetError, ConfigError, ToolUnavailable, did_you_me
 from llmi_env.hub import NotInReach, from_hub, is_not_there
 from llmi_env.loading import LOADING
 from llmi_env.tools.pipeline_options import PipelineOptions, check_settings, scheduler_class, usable_device
+from llmi_env.torch_threads import torch_threads
 
 __all__ = ["OwnClasses", "PipelineHost", "generators"]
 
@@ -96,7 +97,7 @@ class PipelineHost:
             ToolUnavailable: it failed.
         """
         try:
-            with _threads(self.options.threads):
+            with torch_threads(self.options.threads):
                 return pipeline(*args, **keywords)
         except _ABOUT_TO_FAIL as error:
             if isinstance(error, ValueError | TypeError) and _refused_on_sight(error):
@@ -215,22 +216,6 @@ def _plan(plain: Any, scheduler: Any, steps: int) -> None:
 def _refused_on_sight(error: Exception) -> bool:
     """Whether a pipeline of diffusers raised it while it looked at its arguments."""
     return any(frame.name == "check_inputs" for frame in traceback.extract_tb(error.__traceback__))
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Torch's threads for the work of this thread; what it was is restored, as torch hands it on to threads that start later."""
-    import torch
-
-    before = torch.get_num_threads()
-    if count is None or count == before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

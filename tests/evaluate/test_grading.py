@@ -25,10 +25,10 @@ from llmi_env.evaluate.grading import (
     question_digest,
     questions_of,
 )
-from llmi_env.judges import sending
 from llmi_env.judges.chat import Spent, counting
 from llmi_env.judges.openai_judge import Graded
 from llmi_env.rewards.hybrid import HybridReward
+from llmi_env.services import sending
 from llmi_env.task import Task
 from llmi_env.testing import SimulatedJudge, simulated_world
 from llmi_env.world.in_process import InProcessWorld

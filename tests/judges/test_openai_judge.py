@@ -228,7 +228,33 @@ def test_more_pictures_than_are_shown() -> None:
     assert text_of(server.requests[0]).count("not shown to you, asked to show") == 6
 
 
+def test_a_model_that_sees_none_gives_pictures_no_score() -> None:
+    terms = ("text_quality", "image_quality")
+    found, _, server = judged(scoring(text_quality=2), given=document(picture()), terms=terms, max_pictures=0)
+    assert found["text_quality"].score == 2
+    assert isinstance(found["image_quality"], Unscored)
+    assert "max_pictures=0" in found["image_quality"].reason
+    assert len(server.requests) == 1
+    without, _, _ = judged(scoring(text_quality=2), terms=terms, max_pictures=0)
+    assert without["image_quality"].score == 5, "where there is no picture, there is nothing to judge"
+
+
 # -------------------------------------------------------------------------------------------------------------------- rubric
+
+
+def test_a_rubric_by_the_words_alone() -> None:
+    async def check() -> tuple[Any, ChatServer]:
+        async with ChatServer(scoring(r1=2)) as server:
+            judge = OpenAIJudge(model="m", base_url=server.base_url, max_pictures=0)
+            try:
+                return await judge.rubric(document(picture()), TASK, {"r1": "It names an owl."}), server
+            finally:
+                await judge.aclose()
+
+    found, server = asyncio.run(check())
+    assert found["r1"].score == 2
+    assert isinstance(server.requests[0]["messages"][1]["content"], str), "not every server takes a list of parts"
+    assert "not shown to you, asked to show: an owl" in text_of(server.requests[0])
 
 
 @pytest.mark.parametrize("together", [True, False])

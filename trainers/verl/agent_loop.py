@@ -7,7 +7,6 @@ the files of a step. A document without a score is no output at all (`[]`), so t
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from llmi_env.policies.vision import Eyes
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rewards.tool_accuracy import tool_accuracy
 from llmi_env.rollout import Rollout, run_rollouts
+from llmi_env.seeds import derived_seed
 from llmi_env.task_sets import TaskSet, load_tasks
 from llmi_env.tokenizers import HFTokenizer
 from llmi_env.world import connect
@@ -56,13 +56,13 @@ class LLMIAgentLoop(AgentLoopBase):
         task = common.tasks(split).by_id(str(about["task_id"]))
         policy = common.policy(self.server_manager, self.tokenizer, self.processor, dict(sampling_params))
         # The evaluation draws the same each time; training draws anew at each step.
-        seed = recipe.seed if split == "val" else _seed(recipe.seed, step)
+        seed = recipe.seed if split == "val" else derived_seed(recipe.seed, step)
         batch = await run_rollouts(
             policy,
             common.world,
             common.reward,
             [task],
-            seed=_seed(seed, sample),
+            seed=derived_seed(seed, sample),
             max_tokens=recipe.max_tokens,
             limits=recipe.env.limits.episode(),
             tools=common.tools,
@@ -137,11 +137,6 @@ class _Common:
 @lru_cache(maxsize=1)
 def _common(run_dir: str) -> _Common:
     return _Common(run_dir)
-
-
-def _seed(*parts: int) -> int:
-    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def _figures(rollout: Rollout, reward: HybridReward) -> dict[str, float]:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from llmi_env.document import Picture, Provenance
-from llmi_env.judges import sending
-from llmi_env.judges.sending import data_url
+from llmi_env.services import sending
+from llmi_env.services.sending import data_url
 
 NOISE = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
 

@@ -1,4 +1,4 @@
-"""Pictures as they are sent to a judge: of bounded side and weight."""
+"""Pictures as they are sent to a model: of bounded side and weight."""
 
 from __future__ import annotations
 
@@ -7,15 +7,29 @@ import io
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
-from llmi_env.document import Picture
+__all__ = ["DataUrls", "Shown", "data_url"]
 
 _MANY_COLOURS = 4096
 _QUALITIES = (90, 75, 55)
 _SMALLEST = 64
+
+
+class Shown(Protocol):
+    """What is known here of a picture (see `llmi_env.document.Picture`)."""
+
+    @property
+    def image(self) -> Image.Image:
+        """What is seen."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of what is seen."""
+        ...
 
 
 class DataUrls:
@@ -32,7 +46,7 @@ class DataUrls:
         self._lock = threading.Lock()
         self._held: OrderedDict[str, Future[str]] = OrderedDict()
 
-    def of(self, picture: Picture) -> str:
+    def of(self, picture: Shown) -> str:
         """The URL of a picture; waits where another thread is encoding it."""
         max_side, max_bytes, most = self._options
         digest = picture.digest
@@ -51,7 +65,7 @@ class DataUrls:
                     self._held.pop(digest, None)
         return url.result()
 
-    def ready(self, picture: Picture) -> bool:
+    def ready(self, picture: Shown) -> bool:
         """Whether `of` has nothing to encode or to wait for; it may have by then, where other pictures came between."""
         with self._lock:
             held = self._held.get(picture.digest)
@@ -61,7 +75,7 @@ class DataUrls:
         return DataUrls, self._options
 
 
-def data_url(picture: Picture, max_side: int, max_bytes: int) -> str:
+def data_url(picture: Shown, max_side: int, max_bytes: int) -> str:
     """A picture as a `data:` URL, transparency laid on white; the same picture always gives the same URL.
 
     Charts and drawings go as PNG, which keeps lettering sharp; photographs, and what would be too heavy, as JPEG. What is too heavy even
