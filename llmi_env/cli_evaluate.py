@@ -55,6 +55,7 @@ def evaluate(
             "-j",
             help="Who judges: openai:MODEL@BASE_URL, a judge by name or 'module:Class', or its options as a YAML file or JSON. May be given "
             "several times. Our own tasks are judged by the environment's judges where none is given.",
+            rich_help_panel=_JUDGING,
         ),
     ] = None,
     out: Annotated[
@@ -112,6 +113,8 @@ def evaluate(
 
     Every document and every answer is kept when it is there: Ctrl-C or a kill loses what is in flight, and the same command with --resume
     goes on without paying for anything twice. Answers that failed are missing, with bounds, and never a low score; --resume asks again.
+
+    Ends with 0 when every document and every answer is there, with 1 when something is missing, with 130 after Ctrl-C.
     """
     from llmi_env.config import load_config
     from llmi_env.evaluate.kept import EvaluationFolder
@@ -147,6 +150,7 @@ def evaluate(
     _sum_up(protocol, found, folder)
     if not ran.complete:
         _say(f"what is missing is asked for again by the same command with --resume --out {folder.path}")
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,13 +172,12 @@ class _Wanted:
 
 
 def _load(name: str, config: "EnvConfig", data: str | None, count: int | None) -> "tuple[Benchmark, Sequence[Item]]":
+    from llmi_env.evaluate.benchmarks.items import taken_evenly
     from llmi_env.evaluate.benchmarks.registry import find_benchmark
 
     benchmark = find_benchmark(name, config)
     items = benchmark.load(data)
-    if count is not None:
-        items = items[:: max(1, len(items) // count)][:count]
-    return benchmark, items
+    return benchmark, items if count is None else taken_evenly(items, count)
 
 
 async def _run(wanted: _Wanted, benchmark: "Benchmark", items: "Sequence[Item]", folder: "EvaluationFolder") -> "Ran":

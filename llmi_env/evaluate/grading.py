@@ -212,8 +212,17 @@ async def open_grader(judge: str, reward: HybridReward | None) -> Grader:
 
 def grader_name(judge: str) -> str:
     """A name for a judge's answers: that of its model, file or class."""
-    options = short_form(judge, "--judge")
-    return re.sub(r"[^\w.-]+", "-", options["model"]).strip("-.") if options else judgments_name(judge)
+    options = short_form(judge, "--judge") or _as_json(judge)
+    model = options.get("model")
+    return re.sub(r"[^\w.-]+", "-", model).strip("-.") if isinstance(model, str) else judgments_name(judge)
+
+
+def _as_json(judge: str) -> Mapping[str, Any]:
+    try:
+        options = json.loads(judge)
+    except ValueError:
+        return {}
+    return options if isinstance(options, dict) else {}
 
 
 def _spelled_out(judge: str, reward: HybridReward | None) -> str:

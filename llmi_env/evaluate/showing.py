@@ -8,7 +8,7 @@ from llmi_env.evaluate.comparing import Change, Comparison
 from llmi_env.evaluate.figures import Estimate, Figure, Range
 from llmi_env.evaluate.results import Results
 from llmi_env.evaluate.tool_use import PARTS, Share, ToolUse
-from llmi_env.evaluate.totals import Seconds
+from llmi_env.evaluate.totals import Seconds, Writing
 from llmi_env.tables import Rows
 
 NONE = "none"
@@ -115,8 +115,7 @@ def totals_rows(results: Results) -> Rows:
     rows: list[tuple[str, ...]] = [
         ("", "wanted", "there", "requests", "tokens read", "tokens written", "cost", "seconds, 50 / 90 / 99 %", "seconds, added up"),
         (
-            "documents", str(writing.wanted), str(writing.written), "", f"{writing.prompt_tokens:,}",
-            f"{writing.tokens:,}" + ("" if writing.counted else " (partly guessed)"), cost(writing.cost), *_seconds(writing.seconds),
+            "documents", str(writing.wanted), str(writing.written), "", *_tokens(writing), cost(writing.cost), *_seconds(writing.seconds),
         ),
     ]  # fmt: skip
     for name, judge in results.judging.items():
@@ -130,11 +129,18 @@ def totals_rows(results: Results) -> Rows:
 
 
 def reasons(results: Results) -> list[str]:
-    """Why documents and scores are missing, the most frequent reasons."""
-    told = [f"document missing ({count}): {reason}" for reason, count in results.writing.reasons.items()]
+    """Why documents and scores are missing: the most frequent reasons, and how many have others."""
+    writing = results.writing
+    told = _reasons("document missing", writing.reasons, writing.wanted - writing.written)
     for name, judge in results.judging.items():
-        told += [f"{name} gave no score ({count}): {reason}" for reason, count in judge.reasons.items()]
+        told += _reasons(f"{name} gave no score", judge.reasons, judge.asked - judge.scored)
     return told
+
+
+def _reasons(what: str, reasons: Mapping[str, int], missing: int) -> list[str]:
+    told = [f"{what} ({count}): {reason}" for reason, count in reasons.items()]
+    rest = missing - sum(reasons.values())
+    return [*told, f"{what} ({rest}): for other reasons"] if rest > 0 else told
 
 
 def agreement_rows(results: Results) -> Rows:
@@ -240,6 +246,13 @@ def cost(value: float | None) -> str:
 def range_cell(found: Range, figure: Figure) -> str:
     """A value, or what it lies between."""
     return number(found.low, figure) if found.known else f"{number(found.low, figure)} to {number(found.high, figure)}"
+
+
+def _tokens(writing: Writing) -> tuple[str, str]:
+    """Read and written; of finished documents neither is known."""
+    if not (writing.counted or writing.tokens or writing.prompt_tokens):
+        return "not known", "not known"
+    return f"{writing.prompt_tokens:,}", f"{writing.tokens:,}" + ("" if writing.counted else " (partly guessed)")
 
 
 def _seconds(seconds: Seconds) -> tuple[str, str]:

@@ -81,7 +81,8 @@ class Side:
     def body(self, key: Key, digest: str, rollout: Rollout) -> dict[str, Any]:
         """A document with its figures, for the template."""
         cost = self._costs[key]
-        took = [f"{cost.tokens:,} tokens", f"{cost.seconds:.1f} s", *_cut(rollout)]
+        tokens = [f"{cost.tokens:,} tokens"] if cost.counted or cost.tokens else []  # of finished documents nobody knows
+        took = [*tokens, f"{cost.seconds:.1f} s", *_cut(rollout)]
         return {
             "body": safe(document_html(shown(rollout.document))),
             "figures": list(self._figures(key).items()),
@@ -110,7 +111,7 @@ class Side:
                     counts = answer.document == digest or isinstance(told, Unscored)
                     given.setdefault(f"{answer.question}/{criterion}", {})[judge] = told if counts else Unscored(STALE)
         names = bars.short_names(list(given))
-        for name, by in given.items():
+        for name, by in sorted(given.items(), key=self._place):
             figure = self.results.criteria.get(criterion_name(*name.rsplit("/", 1)))
             text = (item.texts.get(name, "") if item else "") or (figure.what if figure else "")
             for at, (judge, told) in enumerate(by.items()):
@@ -124,6 +125,16 @@ class Side:
                     "missing": isinstance(told, Unscored),
                     "why": told.rationale if isinstance(told, Graded) else told.reason,
                 }
+
+
+    def _place(self, entry: tuple[str, object]) -> tuple[int, int, int]:
+        """Criteria stand in the order in which they are asked, whatever the order in which answers came."""
+        question, criterion = entry[0].rsplit("/", 1)
+        name, order = criterion_name(question, criterion), list(self.results.criteria)
+        kind = name.rsplit("/", 1)[0]
+        first = next((at for at, other in enumerate(order) if other.rsplit("/", 1)[0] == kind), len(order))
+        number = int(question.removeprefix(f"{kind}-")) if question != kind else 0
+        return first, number, order.index(name) if name in order else len(order)
 
 
 def _cut(rollout: Rollout) -> list[str]:

@@ -247,6 +247,10 @@ class Items(Sequence[Item]):
             self._built[place] = self._drafts[place].build()
         return self._built[place]
 
+    def at(self, places: Iterable[int]) -> Items:
+        """Those at the places, in that order; nothing is decoded for it."""
+        return Items(self._drafts[place] for place in places)
+
     @property
     def ids(self) -> tuple[str, ...]:
         """Names of the items, in order; nothing is decoded for them."""
@@ -279,6 +283,14 @@ def load_items(data: str | Path | None, published: Published, draft: Callable[[R
         shelf = Shelf(file, published.roots)
         drafts += [draft(row, shelf) for row in read_rows(file)]
     return Items(drafts)
+
+
+def taken_evenly(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """So many of the items, from all parts of the benchmark: files hold one kind after the other."""
+    if count >= len(items):
+        return items
+    places = [number * len(items) // count for number in range(count)]
+    return items.at(places) if isinstance(items, Items) else [items[place] for place in places]
 
 
 def _bytes(picture: PictureRef) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,11 +145,22 @@ def read_rows(file: Path) -> list[Row]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once_each)
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{where}: not JSON ({error}); expected an array of objects, or one object on each line"
         ) from error
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of two fields of one name the reader would keep the last, and a criterion would be gone."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise BenchmarkError(f"expected each field once in an object, but {twice!r:.60} stands there twice")
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------------- fields
