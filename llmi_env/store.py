@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from llmi_env.calls import Call
 from llmi_env.document import Block, Document, Failure, Figure, Outcome, Picture, Provenance, Text
 from llmi_env.episode import StopReason
 from llmi_env.errors import LLMIError, require
+from llmi_env.folders import whole
 from llmi_env.ledger import Ledger, Owner
 from llmi_env.rewards.report import RewardReport
 from llmi_env.rollout import Rollout, RolloutTimes
@@ -64,12 +65,8 @@ def write_episodes(run: Path, name: str, rollouts: Sequence[Rollout], **columns:
     schema = _schema(arrow, {key: values[0] for key, values in lists.items()})
     table = arrow.Table.from_pylist(rows, schema=schema)
     path = folder / f"{name}.parquet"
-    part = path.with_suffix(f".part-{os.getpid()}")
-    try:
+    with whole(path) as part:
         parquet.write_table(table, part, compression="zstd")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -96,9 +93,8 @@ def join_episodes(run: Path, name: str, parts: Sequence[Path], **columns: Any) -
     )
     groups = {group: number for number, group in enumerate(dict.fromkeys(place[0] for place in places))}
     path = run / FOLDER / f"{name}.parquet"
-    part = path.with_suffix(f".part-{os.getpid()}")
-    writer = None
-    try:
+    with whole(path) as part, ExitStack() as open_file:
+        writer = None
         for start in range(0, len(places), _ROWS):
             taken = places[start : start + _ROWS]
             piece = arrow.concat_tables([tables[number].slice(row, 1) for _, _, number, row in taken]).drop(["sample"])
@@ -106,15 +102,9 @@ def join_episodes(run: Path, name: str, parts: Sequence[Path], **columns: Any) -
             piece = piece.set_column(piece.schema.get_field_index("group"), piece.schema.field("group"), numbers)
             for at, (key, value) in enumerate(columns.items()):
                 piece = piece.add_column(at, key, arrow.array([value] * len(taken)))
-            writer = writer or parquet.ParquetWriter(part, piece.schema, compression="zstd")
+            writer = writer or open_file.enter_context(parquet.ParquetWriter(part, piece.schema, compression="zstd"))
             writer.write_table(piece)
         assert writer is not None, "at least one document"
-        writer.close()
-        part.replace(path)
-    finally:
-        if writer is not None:
-            writer.close()  # again is harmless
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from llmi_env.folders import write_whole
 from llmi_env.tools.corpus import Corpus, Entry
 from llmi_env.tools.corpus_kept import KeptIndex, Place, missing
 from llmi_env.tools.corpus_update import own_vectors
@@ -229,13 +228,7 @@ def _read(path: Path) -> dict[bytes, NDArray[np.float32]] | None:
 
 def _write(path: Path, vectors: dict[bytes, NDArray[np.float32]]) -> None:
     body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in vectors.items())
-    partial = ""
     try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(body + hashlib.sha256(body).digest())
-        os.replace(partial, path)
+        write_whole(path, body + hashlib.sha256(body).digest())
     except OSError as error:
         logger.warning("the search index could not be kept in the cache (%s)", error)
-        if partial:
-            Path(partial).unlink(missing_ok=True)

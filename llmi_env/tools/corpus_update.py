@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from llmi_env import embeddings
 from llmi_env.errors import MissingExtra
+from llmi_env.folders import write_whole
 from llmi_env.tools.corpus import MANIFEST, Corpus, Entry, line_of
-from llmi_env.tools.corpus.keeping import replace_file
 from llmi_env.tools.corpus_kept import CURRENT, EXACT_ROWS, FORMAT, Place, file_digest, missing
 from llmi_env.tools.corpus_vectors import GROWN_AT_ONCE, Graph, VectorFile, meaning, meaning_key
 from llmi_env.tools.corpus_words import Words, document
@@ -174,7 +174,7 @@ def _publish(place: Place, digest: str, entries: Sequence[Entry], file: VectorFi
         },
     }
     making.rename(generation)
-    replace_file(place.path / CURRENT, json.dumps(said, indent=1).encode())
+    write_whole(place.path / CURRENT, json.dumps(said, indent=1).encode())
     _tidy(place, file, (said, before))
 
 

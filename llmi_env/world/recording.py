@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import sys
 import threading
@@ -29,6 +28,7 @@ import filelock
 from llmi_env.calls import Call
 from llmi_env.document import Document, Outcome, Picture
 from llmi_env.errors import WorldError
+from llmi_env.folders import write_whole
 from llmi_env.judges.cache import judgment_key
 from llmi_env.task import Task
 from llmi_env.world.cache import lasting
@@ -198,9 +198,7 @@ class Recording:
         path = self._place(name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".part-{os.getpid()}-{threading.get_ident()}")
-            part.write_bytes(png)
-            part.replace(path)
+            write_whole(path, png)
         return name
 
     def _place(self, name: Any) -> Path:

@@ -254,7 +254,7 @@ elif what == "embed":
 elif what == "graph":
     corpus_vectors.Graph._keep = killing(corpus_vectors.Graph._keep)
 elif what == "publish":
-    corpus_update.replace_file = killing(corpus_update.replace_file)
+    corpus_update.write_whole = killing(corpus_update.write_whole)
 print(add_folder(source))
 """
 

@@ -280,7 +280,7 @@ class TestDamage:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(corpus_update, "replace_file", full)
+        monkeypatch.setattr(corpus_update, "write_whole", full)
         with caplog.at_level(logging.WARNING):
             assert len(corpus_kept.opened(folder, semantic=True) or ()) == 150
         assert "No space left" in caplog.text

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from llmi_env.folders import whole
+
 logger = logging.getLogger(__name__)
 
 
@@ -92,7 +94,6 @@ class Budget:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes beside and renames, so that a kill never leaves half a file."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    """Writes a file whole, so that a kill never leaves half of one."""
+    with whole(path) as part:
+        torch.save(state, part)

@@ -7,12 +7,12 @@ can be read.
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from pathlib import Path
 
 from llmi_env.errors import CheckpointError
+from llmi_env.folders import write_whole
 
 FOLDER = "checkpoints"
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -46,9 +46,7 @@ def make_ready(run_dir: Path) -> tuple[int, list[Path]]:
         for folder in broken:
             shutil.rmtree(folder)
         if step:
-            part = tracker.with_suffix(".part")
-            part.write_text(str(step), encoding="utf-8")
-            os.replace(part, tracker)
+            write_whole(tracker, str(step))
         else:
             tracker.unlink(missing_ok=True)
     except OSError as error:

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmi_env.errors import AssetError, ConfigError, LLMIError
+from llmi_env.folders import write_whole
 from llmi_env.tools.corpus import pictures
 from llmi_env.tools.corpus.describing import Item, LeftOut, Source, clean
 from llmi_env.tools.corpus.entries import MANIFEST, Entry, line_of, user_folder
-from llmi_env.tools.corpus.keeping import claim, mend, only_writer, replace_file, slug
+from llmi_env.tools.corpus.keeping import claim, mend, only_writer, slug
 from llmi_env.tools.corpus.ledger import Known, Ledger, about
 from llmi_env.tools.corpus.stopping import stoppable
 
@@ -193,7 +194,7 @@ class _Run:
                     manifest.flush()
                     self._fresh.append(entry)
                 if item.mark is not None:
-                    replace_file(self._progress_file, json.dumps(item.mark).encode())
+                    write_whole(self._progress_file, json.dumps(item.mark).encode())
                 if len(self._fresh) >= EMBEDDED_AT_ONCE:
                     self._growing.embed(self._fresh, len(self._ledger.pictures))
                     self._fresh.clear()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from llmi_env.errors import AssetError, ConfigError, did_you_mean
+from llmi_env.folders import write_whole
 from llmi_env.tools.corpus.entries import MANIFEST, Corpus, Entry, line_of, manifest_lines, user_folder
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ __all__ = [
     "mend",
     "only_writer",
     "remove",
-    "replace_file",
     "slug",
 ]
 
@@ -95,16 +95,6 @@ def only_writer(folder: Path, console: Console | None = None) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole, or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def collections(folder: Path | None = None) -> list[Collection]:
@@ -169,7 +159,7 @@ def remove(name: str, *, folder: Path | None = None, console: Console | None = N
         if name not in names:
             raise ConfigError(f"there is no collection {name!r}" + did_you_mean(name, names))
         kept = [entry for entry in entries if (entry.collection or EARLIER) != name]
-        replace_file(folder / MANIFEST, b"".join(map(line_of, kept)))
+        write_whole(folder / MANIFEST, b"".join(map(line_of, kept)))
         _write_origins(folder, {each: origin for each, origin in origins.items() if each != name})
         (folder / "progress" / f"{slug(name)}.json").unlink(missing_ok=True)
         update(folder, console=console)  # before the files go, so that no new search finds them
@@ -218,4 +208,4 @@ def _origins(folder: Path) -> dict[str, str]:
 
 def _write_origins(folder: Path, origins: dict[str, str]) -> None:
     about = {name: {"origin": origin} for name, origin in origins.items()}
-    replace_file(folder / _COLLECTIONS, json.dumps(about, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+    write_whole(folder / _COLLECTIONS, json.dumps(about, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
