@@ -57,22 +57,28 @@ def score_responses(
 
     _, head = model_parts(model)
     responses_BT, padding_mask_BT = _pad(responses, head.weight.device)
+    # Where the tokens are, is known here: asking the device would be waiting for it.
+    longest = responses_BT.shape[1]
+    places = [row * longest + t for row, response in enumerate(responses) for t in range(len(response))]
+    places_N = torch.tensor(places).to(head.weight.device)
     llama = packed_llama(model)
     if llama is None:
         before_BTH = _before_responses(model, prompts, responses_BT, padding_mask_BT)
     else:
         from trainers.prefixes import lay_out
 
-        tokens = lay_out(prompts, responses)
+        tokens = lay_out(prompts, responses, head.weight.device)
         before_BTH = llama.hidden(tokens).index_select(0, tokens.before_BT.flatten()).view(*responses_BT.shape, -1)
-    before_NH, chosen_N = before_BTH[padding_mask_BT], responses_BT[padding_mask_BT]
+    before_NH = before_BTH.flatten(0, 1).index_select(0, places_N)
+    chosen_N = responses_BT.flatten().index_select(0, places_N)
     if fast_head.fits(head):
         logprobs_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size)
     else:
         logits_NV = head(before_NH)[:, :vocab_size].float()
         logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
-    zeros_BT = torch.zeros(responses_BT.shape, device=head.weight.device)
-    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT, before_BTH)
+    zeros = torch.zeros(responses_BT.numel(), device=head.weight.device)
+    logprobs_BT = zeros.index_copy(0, places_N, logprobs_N).view_as(responses_BT)
+    return Scored(logprobs_BT, padding_mask_BT, before_BTH)
 
 
 def _before_responses(
@@ -125,6 +131,6 @@ def _pad(sequences: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tenso
     import torch
 
     longest = max(map(len, sequences))
-    ids = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences], device=device)
-    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
-    return ids, torch.arange(longest, device=device) < lengths[:, None]
+    ids = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences])
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return ids.to(device), (torch.arange(longest) < lengths[:, None]).to(device)

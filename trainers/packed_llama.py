@@ -1,4 +1,4 @@
-"""The Llama family with a LoRA adapter on frozen weights, on a CPU: hidden states with gradient, in about half the time of the plain modules.
+"""The Llama family with a LoRA adapter on frozen weights: hidden states with gradient, on a CPU in about half the time of the plain modules.
 
 Where the time goes, and what is done about it: frozen weights are packed once for both directions (`llmi_env.policies.packed`); what reads the
 same input is one product; norms are part of the weights behind them; no gradient is computed for what is frozen; activations that cost
@@ -11,6 +11,7 @@ D head size, R rank of the adapter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -42,10 +43,10 @@ def packed_llama(model: Any) -> PackedLlama | None:
 
 
 def fits(model: Any) -> bool:
-    """Whether the model is a Llama in float32 on the CPU whose own weights are frozen, with at most one plain adapter on each linear layer."""
-    body, _ = model_parts(model)
-    if not LlamaEngine.fits(model) or body.embed_tokens.weight.device.type != "cpu":
+    """Whether the model is a Llama in float32 whose own weights are frozen, with at most one plain adapter on each linear layer."""
+    if not LlamaEngine.fits(model):
         return False
+    body, _ = model_parts(model)
     adapters = {
         id(parameter)
         for layer in body.layers
@@ -112,7 +113,8 @@ class PackedLlama:
         return torch.cat(outs)
 
     def _rotary(self, positions_N: Tensor) -> tuple[Tensor, Tensor]:
-        frequencies = self._theta ** -(torch.arange(0, self._size, 2, dtype=torch.float32) / self._size)
+        steps = torch.arange(0, self._size, 2, dtype=torch.float32, device=positions_N.device)
+        frequencies = self._theta ** -(steps / self._size)
         angles = positions_N[:, None] * frequencies
         # The sign of "rotate half" is folded into the table: x cos + swap(x) sin.
         return torch.cat([angles.cos()] * 2, dim=-1)[:, None], torch.cat([-angles.sin(), angles.sin()], dim=-1)[:, None]
@@ -152,7 +154,7 @@ class _Linear:
         if self._norm is not None:
             weight = weight * self._norm
         self._product, self._product_back = packed(weight, _ROWS, rounded), packed(weight.T, _ROWS, rounded)
-        ends = torch.tensor([0, *(_base(linear).weight.shape[0] for linear in linears)]).cumsum(0).tolist()
+        ends = [0, *accumulate(_base(linear).weight.shape[0] for linear in linears)]
         self._adapted = [
             (slice(begin, end), adapter)
             for begin, end, linear in zip(ends, ends[1:], linears, strict=False)
@@ -236,10 +238,11 @@ def _is_plain(linear: Any) -> bool:
 
 
 def _stamp(body: Any) -> tuple[Any, ...]:
-    """Changes when frozen weights or the set of adapters do."""
+    """Changes when frozen weights, their rounding or the set of adapters do."""
     linears = [linear for layer in body.layers for linear in _linears(layer)]
     adapters = [(_adapter(linear) or _Adapter()) for linear in linears]
     return (
+        in_bfloat16(body),
         [(weight.data_ptr(), weight._version) for weight in (_base(linear).weight for linear in linears)],
         [(tuple(map(id, adapter.weights)), adapter.scale) for adapter in adapters],
     )

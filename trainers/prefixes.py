@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,46 +28,41 @@ class Level:
 
     Attributes:
         begin: where the new tokens of the level begin in the list.
-        real_RW: true where a row has a new token.
+        end: where they end.
+        places: those of the new tokens among R W places; `None` where all rows are equally long.
         keys_RL: what each row sees, as places in the list: what came before it, then its new tokens; 0 in the padding.
         seen_RWL: which of them each new token sees; never nothing, also in the padding.
     """
 
     begin: int
-    real_RW: Tensor
+    end: int
+    places: Tensor | None
     keys_RL: Tensor
     seen_RWL: Tensor
 
     def pad(self, values_N: Tensor) -> Tensor:
         """(R W, ...) of the new tokens, padded with zeros."""
-        mine = values_N[self.begin : self.begin + int(self.real_RW.sum())]
-        if self._is_full:
+        mine = values_N[self.begin : self.end]
+        if self.places is None:
             return mine
-        padded = mine.new_zeros(self.real_RW.numel(), *mine.shape[1:])
-        return padded.index_copy(0, self._places, mine)
+        rows, width, _ = self.seen_RWL.shape
+        return mine.new_zeros(rows * width, *mine.shape[1:]).index_copy(0, self.places, mine)
 
     def unpad(self, values_RW: Tensor) -> Tensor:
         """Of the new tokens without padding, from (R W, ...)."""
-        return values_RW if self._is_full else values_RW.index_select(0, self._places)
+        return values_RW if self.places is None else values_RW.index_select(0, self.places)
 
     def bias(self, groups: int) -> Tensor:
         """(R, 1, W groups, L) what is added to attention's scores, where each token asks `groups` times."""
         if groups not in self._biases:
-            bias = torch.zeros(self.seen_RWL.shape).masked_fill_(~self.seen_RWL, float("-inf"))
+            seen_RWL = self.seen_RWL
+            bias = torch.zeros(seen_RWL.shape, device=seen_RWL.device).masked_fill_(~seen_RWL, float("-inf"))
             self._biases[groups] = bias.repeat_interleave(groups, dim=1)[:, None]
         return self._biases[groups]
 
     @cached_property
     def _biases(self) -> dict[int, Tensor]:
         return {}
-
-    @cached_property
-    def _is_full(self) -> bool:
-        return bool(self.real_RW.all())
-
-    @cached_property
-    def _places(self) -> Tensor:
-        return self.real_RW.flatten().nonzero()[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +82,8 @@ class Tokens:
     before_BT: Tensor
 
 
-def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Tokens:
-    """The list of `prompts[b] + responses[b]`; prompts and responses have at least one id each."""
+def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device: Any = "cpu") -> Tokens:
+    """The list of `prompts[b] + responses[b]`, on a device; prompts and responses have at least one id each."""
     unique = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
     shared = common_prefix(unique) if len(unique) > 1 else 0
     ids: list[int] = []
@@ -103,7 +98,7 @@ def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
             ids.extend(row)
             positions.extend(range(len(way), len(way) + len(row)))
         if len(ids) > begin:
-            levels.append(_level(begin, [len(row) for row in rows], ways))
+            levels.append(_level(begin, [len(row) for row in rows], ways, device))
         return ways
 
     (common,) = add([unique[0][:shared]], [[]])
@@ -111,17 +106,21 @@ def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
     ways_B = [ways_U[unique.index(tuple(prompt))] for prompt in prompts]
     ends_B = add([response[:-1] for response in responses], ways_B)
     before = [way[len(way) - len(response) :] for way, response in zip(ends_B, responses, strict=True)]
-    return Tokens(torch.tensor(ids), torch.tensor(positions), levels, _padded(before))
+    whole = (torch.tensor(ids), torch.tensor(positions), _padded(before))
+    ids_N, positions_N, before_BT = (tensor.to(device) for tensor in whole)
+    return Tokens(ids_N, positions_N, levels, before_BT)
 
 
-def _level(begin: int, new: Sequence[int], ways: Sequence[Sequence[int]]) -> Level:
+def _level(begin: int, new: Sequence[int], ways: Sequence[Sequence[int]], device: Any) -> Level:
     new_R1, length_R1 = torch.tensor(new)[:, None], torch.tensor([len(way) for way in ways])[:, None]
     columns_W = torch.arange(max(new))
     real_RW = columns_W < new_R1
     keys_RL = _padded(ways)
     places_L = torch.arange(keys_RL.shape[1])
     last_RW = torch.where(real_RW, length_R1 - new_R1 + columns_W, length_R1 - 1)  # padding sees all that its row sees
-    return Level(begin, real_RW, keys_RL, places_L <= last_RW[..., None])
+    places = None if min(new) == max(new) else real_RW.flatten().nonzero()[:, 0].to(device)
+    seen_RWL = places_L <= last_RW[..., None]
+    return Level(begin, begin + sum(new), places, keys_RL.to(device), seen_RWL.to(device))
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

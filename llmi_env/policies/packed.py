@@ -24,7 +24,7 @@ _rounded: WeakSet[Any] = WeakSet()
 
 
 def round_products(*parts: Any) -> None:
-    """From now on, compute products with these parts of a model, body or head, in bfloat16; comes before they are packed."""
+    """From now on, compute products with these parts of a model, body or head, in bfloat16."""
     _rounded.update(parts)
 
 
@@ -62,7 +62,7 @@ _heads: WeakKeyDictionary[Any, tuple[tuple[int, ...], Product]] = WeakKeyDiction
 
 def packed_head(head: Any, vocab_size: int) -> Product:
     """The logits (..., `vocab_size`) of an output layer. Sampler and trainer share one copy, made again when the weight has changed."""
-    stamp = (head.weight.data_ptr(), head.weight._version, vocab_size)
+    stamp = (head.weight.data_ptr(), head.weight._version, vocab_size, in_bfloat16(head))
     found = _heads.get(head)
     if found is None or found[0] != stamp:
         found = _heads[head] = (stamp, packed(head.weight[:vocab_size], bfloat16=in_bfloat16(head)))

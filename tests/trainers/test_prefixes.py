@@ -18,10 +18,10 @@ def seen(tokens: Tokens) -> list[list[int]]:
     """What each token of the list sees, as places in it, itself at the end."""
     found = []
     for level in tokens.levels:
-        for row in range(len(level.real_RW)):
-            for column in range(level.real_RW.shape[1]):
-                if level.real_RW[row, column]:
-                    found.append(level.keys_RL[row][level.seen_RWL[row, column]].tolist())
+        rows, width, _ = level.seen_RWL.shape
+        for place in range(rows * width) if level.places is None else level.places.tolist():
+            row, column = divmod(place, width)
+            found.append(level.keys_RL[row][level.seen_RWL[row, column]].tolist())
     return found
 
 
@@ -45,7 +45,8 @@ def test_padding_comes_and_goes(pairs: list[tuple[list[int], list[int]]]) -> Non
     padded = [level.pad(values_N) for level in tokens.levels]
     assert torch.equal(torch.cat([level.unpad(p) for level, p in zip(tokens.levels, padded, strict=True)]), values_N)
     for level, values in zip(tokens.levels, padded, strict=True):
-        assert (values[~level.real_RW.flatten()] == 0).all()
+        padding = [place for place in range(len(values)) if level.places is not None and place not in level.places]
+        assert (values[padding] == 0).all()
         assert torch.isfinite(level.bias(2)).any(-1).all()  # a token that sees nothing would make NaN
 
 
