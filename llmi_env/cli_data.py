@@ -113,6 +113,8 @@ def data_build(
         raise ConfigError(
             f"--out {out}: tasks are built into a .jsonl file; 'llmi data convert' makes a .parquet of it"
         )
+    if not language.strip():
+        raise ConfigError("--language is empty: the language of the tasks is needed, e.g. English")
     changes = {} if concurrency is None else {"concurrency": concurrency}
     writer = model_options(llm, sees=sees).model_copy(update=changes)
     reader = None
@@ -208,11 +210,14 @@ def data_convert(
 def _weights(text: str) -> dict[str, float]:
     try:
         pairs = [part.split("=") for part in text.split(",") if part.strip()]
-        return {name.strip(): float(weight) for name, weight in pairs}
+        weights = {name.strip(): float(weight) for name, weight in pairs}
     except ValueError:
         raise ConfigError(
             f"--counts {text!r}: weights are expected, e.g. none=1,any=3,at_least_one=2,exactly=4"
         ) from None
+    if len(weights) < len(pairs):
+        raise ConfigError(f"--counts {text!r}: one weight for each kind is expected, and one stands there twice")
+    return weights
 
 
 def _held_out(sources: list[str], *, embed: bool) -> "HeldOut":

@@ -172,11 +172,13 @@ class _Wanted:
 
 
 def _load(name: str, config: "EnvConfig", data: str | None, count: int | None) -> "tuple[Benchmark, Sequence[Item]]":
-    from llmi_env.evaluate.benchmarks.items import taken_evenly
+    from llmi_env.evaluate.benchmark import BenchmarkError, taken_evenly
     from llmi_env.evaluate.benchmarks.registry import find_benchmark
 
     benchmark = find_benchmark(name, config)
     items = benchmark.load(data)
+    if not len(items):
+        raise BenchmarkError(f"{benchmark.name}: there are no items to write documents for")
     return benchmark, items if count is None else taken_evenly(items, count)
 
 

@@ -7,7 +7,7 @@ bounds instead of a value (see `results`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -137,3 +137,15 @@ class Benchmark(Protocol):
     def measure(self, item: Item, document: Document, scores: Scores) -> Mapping[str, float]:
         """The figures of one document, given an answer to every criterion of every question; computed rules are among them."""
         ...
+
+
+def taken_evenly(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """So many of the items, from all parts of the benchmark: files hold one kind after the other.
+
+    Items that are put together when they are taken choose by themselves (`at`), and nothing is decoded.
+    """
+    if count >= len(items):
+        return items
+    places = [number * len(items) // count for number in range(count)]
+    choose: Callable[[Iterable[int]], Sequence[Item]] | None = getattr(items, "at", None)
+    return [items[place] for place in places] if choose is None else choose(places)

@@ -19,7 +19,8 @@ from llmi_env.evaluate.intervals import ratio_intervals
 PANEL = ""
 """Stands for all judges together: the mean of what each of them comes to."""
 
-_SAME = 1e-9
+SAME = 1e-9
+"""Values no further apart are one."""
 
 
 class Range(NamedTuple):
@@ -31,7 +32,7 @@ class Range(NamedTuple):
     @property
     def known(self) -> bool:
         """Whether it is one value."""
-        return self.high - self.low < _SAME
+        return self.high - self.low < SAME
 
 
 def mean_range(ranges: Sequence[Range]) -> Range:

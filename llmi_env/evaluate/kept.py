@@ -262,16 +262,18 @@ class EvaluationFolder:
 
         Raises:
             ConfigError: there is an evaluation and `resume` is not set, or none and it is; it was begun with another configuration, which
-                the message shows; or another process is at work on it.
+                the message shows; another process is at work on it; or it cannot be written to.
         """
         if resume and not self.exists:
             raise ConfigError(f"there is no evaluation in {self.path} to resume; start it without --resume")
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / ".lock", blocking=False)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except filelock.Timeout:
             raise ConfigError(f"another process is at work on {self.path}") from None
+        except OSError as error:
+            raise ConfigError(f"{self.path}: a folder that can be written to is needed ({error})") from None
         try:
             now = json.loads(json.dumps({"format": _FORMAT, **config}))
             if self.exists:
@@ -336,5 +338,7 @@ def _row(file: Path) -> dict[str, Any]:
         columns = ["item", "sample", *(field.name for field in fields(DocumentCost))]
         (row,) = parquet.read_table(file, columns=columns).to_pylist()
     except (arrow.ArrowException, OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{file}: not a document of an evaluation: {type(error).__name__}: {error}") from error
+        raise StoreError(
+            f"{file}: not a document of an evaluation: {type(error).__name__}: {error}. Remove it, and --resume has that document written anew"
+        ) from error
     return dict(row)

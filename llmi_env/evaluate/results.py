@@ -167,7 +167,7 @@ def summarise(benchmark: Benchmark, items: Sequence[Item], folder: EvaluationFol
         seed: of the intervals.
 
     Raises:
-        BenchmarkError: the benchmark gives a figure that it does not declare.
+        BenchmarkError: the benchmark gives a figure that it does not declare, or one off its scale.
         ConfigError: no evaluation, or one of other items.
         StoreError: a file of the folder is broken.
     """

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from llmi_env.document import Document
 from llmi_env.evaluate.benchmark import Benchmark, BenchmarkError, Item, Question
-from llmi_env.evaluate.figures import Range, mean_range
+from llmi_env.evaluate.figures import SAME, Range, mean_range
 from llmi_env.evaluate.grading import question_digest, questions_of
 from llmi_env.evaluate.kept import Answer
 from llmi_env.evaluate.tool_use import PICTURE_FITS, Fit, NamesPictureFit
@@ -83,7 +83,7 @@ def scores_of(
         answers: of each judge, by question.
 
     Raises:
-        BenchmarkError: the benchmark gives a figure that it does not declare.
+        BenchmarkError: the benchmark gives a figure that it does not declare, or one off its scale.
     """
     questions = questions_of(benchmark, item, document)
     digests = {question.name: question_digest(question) for question in questions} if answers else {}
@@ -143,6 +143,13 @@ def _measures(benchmark: Benchmark, item: Item, document: Document, scores: Mapp
     scales = unknown(benchmark)
     if strange := sorted({name for end in ends for name in end} - scales.keys()):
         raise BenchmarkError(f"{benchmark.name}, item {item.id}: a figure {strange[0]!r} that it does not declare")
+    for name, value in ((name, value) for end in ends for name, value in end.items()):
+        scale = scales[name]
+        if not scale.low - SAME <= value <= scale.high + SAME:  # nor is NaN between them
+            where = f"{benchmark.name}, item {item.id}"
+            raise BenchmarkError(
+                f"{where}: a figure {name!r} of {value!r:.40} on a scale from {scale.low:g} to {scale.high:g}"
+            )
     found = {}
     for name, scale in scales.items():
         values = [end[name] for end in ends if name in end]

@@ -43,6 +43,8 @@ class Side:
         config = self.folder.config
         self.results = Results.load(path)
         self.policy = str(config["source"].get("policy", config["policy"]))
+        self._order = {name: at for at, name in enumerate(self.results.criteria)}
+        self._first = {name.rsplit("/", 1)[0]: at for name, at in reversed(self._order.items())}
         self._places = {str(item): place for place, item in enumerate(config["benchmark"]["items"])}
         self._costs = self.folder.costs()
         wanted = ((item, sample) for item in self._places for sample in range(int(config["samples"])))
@@ -81,7 +83,9 @@ class Side:
     def body(self, key: Key, digest: str, rollout: Rollout) -> dict[str, Any]:
         """A document with its figures, for the template."""
         cost = self._costs[key]
-        tokens = [f"{cost.tokens:,} tokens"] if cost.counted or cost.tokens else []  # of finished documents nobody knows
+        tokens = (
+            [f"{cost.tokens:,} tokens"] if cost.counted or cost.tokens else []
+        )  # of finished documents nobody knows
         took = [*tokens, f"{cost.seconds:.1f} s", *_cut(rollout)]
         return {
             "body": safe(document_html(shown(rollout.document))),
@@ -126,15 +130,14 @@ class Side:
                     "why": told.rationale if isinstance(told, Graded) else told.reason,
                 }
 
-
     def _place(self, entry: tuple[str, object]) -> tuple[int, int, int]:
         """Criteria stand in the order in which they are asked, whatever the order in which answers came."""
         question, criterion = entry[0].rsplit("/", 1)
-        name, order = criterion_name(question, criterion), list(self.results.criteria)
+        name = criterion_name(question, criterion)
         kind = name.rsplit("/", 1)[0]
-        first = next((at for at, other in enumerate(order) if other.rsplit("/", 1)[0] == kind), len(order))
         number = int(question.removeprefix(f"{kind}-")) if question != kind else 0
-        return first, number, order.index(name) if name in order else len(order)
+        last = len(self._order)
+        return self._first.get(kind, last), number, self._order.get(name, last)
 
 
 def _cut(rollout: Rollout) -> list[str]:

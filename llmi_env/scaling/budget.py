@@ -43,8 +43,7 @@ class Budget:
                 continue
             whole = isinstance(value, int) or name == "seconds"
             if isinstance(value, bool) or not isinstance(value, int | float) or not whole or not value >= 0:
-                kind = "a number" if name == "seconds" else "a whole number"
-                raise ConfigError(f"budget: {name} is {kind} of at least 0, not {value!r}")
+                raise ConfigError(f"budget: {name} is {_kind(name)} of at least 0, not {value!r}")
         for name in ("documents", "tokens", "seconds"):
             if getattr(self, name) == 0:
                 raise ConfigError(f"budget: {name}=0 leaves no document to be written")
@@ -63,19 +62,27 @@ class Budget:
         known = [field.name for field in fields(cls)]
         for part in filter(None, (part.strip() for part in text.split(","))):
             name, equals, value = (piece.strip() for piece in part.partition("="))
-            if not equals or name not in known:
+            if name not in known:
                 raise ConfigError(f"budget: {part!r} is not NAME=NUMBER{did_you_mean(name, known)}")
+            if not equals:
+                raise ConfigError(f"budget: {part!r} is not NAME=NUMBER: how many? As in {part}=8")
             if name in found:
                 raise ConfigError(f"budget: {name} is given twice")
             try:
                 found[name] = float(value) if name == "seconds" else int(value)
             except ValueError:
-                raise ConfigError(f"budget: {name} is a number, not {value!r}") from None
+                raise ConfigError(f"budget: {name} is {_kind(name)}, not {value!r}") from None
+        if not found:  # an empty variable of a shell is no leave to spend without bounds
+            raise ConfigError(f"budget: nothing is bounded; NAME=NUMBER is expected. Known: {', '.join(known)}")
         return cls(**found)
 
     def to_json(self) -> dict[str, float | None]:
         """Plain data for JSON."""
         return asdict(self)
+
+
+def _kind(name: str) -> str:
+    return "a number" if name == "seconds" else "a whole number"
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Spent:
         prompt_tokens: tokens that it read, where that is known.
         cost: in the currency of the prices, for writing; `None` where no price is known.
         seconds: clock time; not compared.
+        counted: whether all tokens were counted where they were made; if not, `tokens` is in part a guess and `cost` less than it came to.
     """
 
     documents: int = 0
@@ -99,6 +107,7 @@ class Spent:
     prompt_tokens: int = 0
     cost: float | None = None
     seconds: float = field(default=0.0, compare=False)
+    counted: bool = True
 
     def __add__(self, other: Spent) -> Spent:
         """Both together."""
@@ -111,6 +120,7 @@ class Spent:
             self.prompt_tokens + other.prompt_tokens,
             sum(costs) if costs else None,
             self.seconds + other.seconds,
+            self.counted and other.counted,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -15,6 +15,14 @@ STAGES: tuple[StageName, ...] = get_args(StageName)
 How = Literal["reward", "judge", "tournament"]
 HOWS: tuple[How, ...] = get_args(How)
 
+# Options on the command line, with the field of the plan that each sets.
+_OPTIONS = {
+    "select": "select",
+    "enhance": "variants",
+    "polish": "rewrites",
+    **{name: name for name in ("rounds", "wave", "enough", "gain", "tools_told")},
+}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,7 +70,8 @@ class Plan:
             if name == "wave" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"scaling: {name} is a whole number of at least {least}, not {value!r}")
+                option = {"variants": "variants (enhance=N)", "rewrites": "rewrites (polish=N)"}.get(name, name)
+                raise ConfigError(f"scaling: {option} is a whole number of at least {least}, not {value!r}")
         if self.enough is not None and not 0 <= self.enough <= 1:
             raise ConfigError(f"scaling: enough is a value from 0 to 1, or none, not {self.enough!r}")
         if not 0 <= self.gain <= 1:
@@ -96,10 +105,15 @@ class Plan:
                 if name not in STAGES:
                     raise ConfigError(f"scaling: no stage {name!r}{did_you_mean(name, STAGES)}")
                 continue
-            field = {"enhance": "variants", "polish": "rewrites"}.get(name, name)
-            known = [*STAGES, *(item.name for item in fields(cls) if item.name not in ("samples", "stages"))]
-            if field not in known or name in ("sample", "validate"):
-                raise ConfigError(f"scaling: no option {name!r}{did_you_mean(name, known)}")
+            if name in ("sample", "validate"):
+                raise ConfigError(
+                    f"scaling: {name} takes no value, so not {part!r}; the number of documents comes first, as in 4,validate"
+                )
+            if name not in _OPTIONS:
+                raise ConfigError(f"scaling: no option {name!r}{did_you_mean(name, _OPTIONS)}")
+            field = _OPTIONS[name]
+            if field in options:
+                raise ConfigError(f"scaling: {name} is given twice")
             options[field] = _read(name, field, value)
         if stages:
             options["stages"] = tuple(stages)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,10 @@ def convert(sources: Sequence[str], out: Path, *, split: str = "train", force: b
 
 def _read(sources: Sequence[str]) -> Iterator[Row]:
     seen: dict[str, str] = {}
-    for row in chain.from_iterable(map(read_rows, sources)):
+    for source, row in ((file, row) for file in sources for row in read_rows(file)):
         if row.task is None:
             raise TaskError(f"{row.error}. 'llmi data check' tells of all rows that cannot be read")
-        id, where = row.task.id or "", f"row {row.number}"
+        id, where = row.task.id or "", f"{source}, row {row.number}"
         if id in seen:
             raise TaskError(f"{where}, field 'id': {id!r} is also the id of {seen[id]}; ids must be unique")
         seen[id] = where

@@ -41,9 +41,9 @@ def documents(tmp_path: Path) -> str:
     return f"documents:{folder}"
 
 
-def said(*arguments: str) -> str:
+def said(*arguments: str, code: int = 0) -> str:
     result = runner.invoke(app, ["evaluate", *arguments])
-    assert result.exit_code == 0, (result.output, result.exception)
+    assert result.exit_code == code, (result.output, result.exception)
     return " ".join(result.output.split())
 
 
@@ -143,7 +143,7 @@ def test_a_missing_document_is_said_and_taken_when_it_is_there(documents: str, t
     text = late.read_text()
     late.unlink()
     begin = (OWLS, *RULES, "--policy", documents, "--judge", MARKER, "--out", str(tmp_path / "out"))
-    output = said(*begin)
+    output = said(*begin, code=1)  # a script that goes on with the figures must be told
     assert "document missing (1)" in output
     assert "what is missing is asked for again by the same command with --resume" in output
     late.write_text(text)
@@ -164,6 +164,7 @@ def test_a_missing_document_is_said_and_taken_when_it_is_there(documents: str, t
         ((OWLS, "--judge", MARKER, "--resume"), "no evaluation in"),
         ((OWLS, "--judge", MARKER, "services.deadlin=3"), "did you mean 'deadline'"),
         (("heldout", "reward=llmi"), "needs judges"),
+        ((OWLS, "--judge", MARKER, "--data", "-1"), "owls: there are no items"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_written(

@@ -273,7 +273,7 @@ def test_of_a_world_elsewhere_the_cost_is_not_known() -> None:
         ("openai:@cf/meta/llama@https://h/v1", "cf-meta-llama", "@cf/meta/llama", "https://h/v1"),
         (
             '{"use": "openai", "model": "m", "base_url": "http://h/v1", "temperature": null}',
-            "openai",
+            "m",
             "m",
             "http://h/v1",
         ),

@@ -163,6 +163,17 @@ def test_judges_may_be_added_and_how_it_is_carried_out_may_change(tmp_path: Path
     assert folder.answers() == {"marker": {}, "mark": {}}
 
 
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for path in (file, file / "below"):
+        with (
+            pytest.raises(ConfigError, match="a folder that can be written to is needed"),
+            EvaluationFolder(path).begin(config(), resume=False),
+        ):
+            pass
+
+
 def test_two_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with (
         EvaluationFolder(tmp_path).begin(config(), resume=False),

@@ -224,6 +224,27 @@ def test_totals_count_what_was_paid_in_vain_as_well(tmp_path: Path) -> None:
     assert showing.totals_rows(results)[1][:3] == ("documents", "6", "5")
 
 
+def test_reasons_beyond_the_most_frequent_are_counted(tmp_path: Path) -> None:
+    def says(item: Item, sample: int) -> Told:
+        return {**good(item, sample), "place": f"HTTP 503, request {number(item)}", "named": "HTTP 429"}
+
+    told = showing.reasons(summed(tmp_path, birds(8), judges={"hawk": says}))
+    assert told[0] == "hawk gave no score (8): HTTP 429"
+    assert told[-1] == "hawk gave no score (4): for other reasons"
+    assert sum(int(line.split("(")[1].split(")")[0]) for line in told) == 16
+
+
+def test_tokens_of_finished_documents_are_not_known(tmp_path: Path) -> None:
+    results = summed(tmp_path)
+    nothing = results.writing.model_copy(update={"tokens": 0, "prompt_tokens": 0, "counted": False})
+    guessed = results.writing.model_copy(update={"counted": False})
+    assert showing.totals_rows(results.model_copy(update={"writing": nothing}))[1][4:6] == ("not known", "not known")
+    assert showing.totals_rows(results.model_copy(update={"writing": guessed}))[1][4:6] == (
+        "60",
+        "120 (partly guessed)",
+    )
+
+
 def test_results_survive_json_and_are_written_whole(tmp_path: Path) -> None:
     results = summed(tmp_path, writes=lambda item, sample: "no" if number(item) == 1 else met(item), samples=2)
     assert results.save(tmp_path) == tmp_path / "results.json"
@@ -246,6 +267,18 @@ def test_other_items_than_those_of_the_folder_are_refused(tmp_path: Path) -> Non
         summarise(Birds(), ITEMS[::-1], folder)
     with pytest.raises(ConfigError, match="no folder of an evaluation"):
         summarise(Birds(), ITEMS, EvaluationFolder(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("value", [4.5, -1.0, float("nan"), float("inf")])
+def test_a_figure_off_its_scale_is_an_error(value: float, tmp_path: Path) -> None:
+    """It would make means outside of the scale, and intervals that do not hold them."""
+
+    class Loose(Birds):
+        def measure(self, item: Item, document: Document, scores: Mapping[str, float]) -> Mapping[str, float]:
+            return {"points": value}
+
+    with pytest.raises(BenchmarkError, match=rf"item owl-0: a figure 'points' of {value!r} on a scale from 0 to 4"):
+        summed(tmp_path, benchmark=Loose())
 
 
 def test_a_figure_that_the_benchmark_does_not_declare_is_an_error(tmp_path: Path) -> None:

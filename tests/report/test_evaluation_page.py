@@ -93,6 +93,17 @@ def test_a_score_that_is_missing_is_drawn_as_open(tmp_path: Path) -> None:
     assert "1 of 6 missing" in place
 
 
+def test_criteria_stand_as_they_are_asked_whatever_was_answered_first(tmp_path: Path) -> None:
+    folder = kept(tmp_path, judges={"hawk": good})
+    file = folder / "answers" / "hawk.jsonl"
+    head, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([head, *reversed(lines)]) + "\n")
+    page = write_evaluation_page(folder).read_text()
+    entry = page[page.index('<table class="scores">') :]
+    names = re.findall(r"<tr><td>([^<]+)</td>", entry)
+    assert names == ["facts/named", "facts/place", "reader/style", "reader/text_image_relevance"] * 6
+
+
 def test_several_judges_stand_beside_each_other(tmp_path: Path) -> None:
     page = write_evaluation_page(kept(tmp_path, judges={"hawk": good, "kite": partly})).read_text()
     assert "Agreement of judges" in page

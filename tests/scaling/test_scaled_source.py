@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,23 @@ def test_what_an_endpoint_cannot_give_is_missing_and_not_empty() -> None:
     for found in (first, second):
         assert isinstance(found, NotWritten)
         assert "on fire" in found.reason
+
+
+def test_what_nobody_counted_has_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rewriting that writes a call is broken off, before the server tells what it took: what is known would pass for all."""
+    priced = partial(endpoint, prompt_price=1e6, completion_price=1e6)
+    monkeypatch.setitem(globals(), "endpoint", priced)
+
+    def say(said: str) -> str:
+        return f"Owls. {OWL} The end. {'And so on. ' * 200 if 'Below is a document' in said else ''}"
+
+    (whole, _), _, _ = scaled_by(streaming(say), "1,validate")
+    (broken, _), requests, _ = scaled_by(streaming(say), "1,polish=1,enough=none")
+    assert isinstance(whole, Written)
+    assert isinstance(broken, Written)
+    assert (whole.counted, whole.cost) == (True, whole.tokens + 50)
+    assert any("Below is a document" in text_of(request) for request in requests)
+    assert (broken.counted, broken.cost) == (False, None)
 
 
 def test_a_budget_makes_documents_of_an_endpoint_smaller() -> None:

@@ -122,6 +122,8 @@ def test_a_model_that_reads_what_it_wrote_is_told_of(models: Models, tmp_path: P
         (["--llm", "gpt-4", "--out", "t.jsonl"], "no language model 'gpt-4': openai:MODEL@http"),
         (["--llm", "openai:m@http://h/v1", "--out", "t.parquet"], "built into a .jsonl file"),
         (["--llm", "openai:m@http://h/v1", "--out", "t.jsonl", "--counts", "any"], "weights are expected"),
+        (["--llm", "openai:m@http://h/v1", "--out", "t.jsonl", "--counts", "any=1,any=2"], "stands there twice"),
+        (["--llm", "openai:m@http://h/v1", "--out", "t.jsonl", "--language", " "], "--language is empty"),
         (
             ["--llm", "openai:m@http://h/v1", "--out", "t.jsonl", "--counts", "some=1"],
             "no kind of wish for pictures 'some'",

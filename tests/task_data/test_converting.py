@@ -170,7 +170,7 @@ def test_our_files_are_carried_elsewhere_with_their_pictures(ours: Path, tmp_pat
         ([{"question": ""}], r"row 1, field 'question'.*'llmi data check' tells of all"),
         (
             [{"id": "a", "question": "Show it."}, {"id": "a", "question": "Show that."}],
-            r"row 2, field 'id': 'a' is also the id of row 1",
+            r"in\.jsonl, row 2, field 'id': 'a' is also the id of .*in\.jsonl, row 1",
         ),
         ([{"question": "Show it.", "images": ["none.png"]}], "cannot read picture"),
         ([], "there are no tasks"),
@@ -181,6 +181,12 @@ def test_what_cannot_be_converted(tmp_path: Path, rows: list[dict[str, Any]], sa
     with pytest.raises(TaskError, match=said):
         convert([str(path)], tmp_path / "out.parquet")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+def test_an_id_of_two_files_is_told_with_both(tmp_path: Path) -> None:
+    first, second = (jsonl(tmp_path / f"{name}.jsonl", {"id": "a", "question": f"Show {name}."}) for name in ("x", "y"))
+    with pytest.raises(TaskError, match=r"y\.jsonl, row 1, field 'id': 'a' is also the id of .*x\.jsonl, row 1;"):
+        convert([str(first), str(second)], tmp_path / "out.jsonl")
 
 
 def test_nothing_is_written_over_unasked(tmp_path: Path) -> None:

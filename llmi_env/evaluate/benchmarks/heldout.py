@@ -45,6 +45,10 @@ class TaskItems(Sequence[Item]):
         kind = " + ".join(sorted(set(task.tools))) or "no tool"
         return Item(task, kind, facts=self._tasks.extras(self.ids[index]))
 
+    def at(self, places: Iterable[int]) -> TaskItems:
+        """Those at the places, in that order; nothing is decoded for it."""
+        return TaskItems(TaskSet(self._tasks.name, tuple(self._tasks.rows[place] for place in places)))
+
     @property
     def ids(self) -> tuple[str, ...]:
         """Ids of the tasks, in order; nothing is decoded for them."""

@@ -285,14 +285,6 @@ def load_items(data: str | Path | None, published: Published, draft: Callable[[R
     return Items(drafts)
 
 
-def taken_evenly(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """So many of the items, from all parts of the benchmark: files hold one kind after the other."""
-    if count >= len(items):
-        return items
-    places = [number * len(items) // count for number in range(count)]
-    return items.at(places) if isinstance(items, Items) else [items[place] for place in places]
-
-
 def _bytes(picture: PictureRef) -> bytes:
     try:
         if isinstance(picture, PackedPicture):

@@ -57,6 +57,10 @@ class FinishedDocuments:
 
     def __init__(self, folder: str | Path, name: str = "") -> None:
         self.name = name or f"{DOCUMENTS}{folder}"
+        if not str(folder).strip():
+            raise ConfigError(
+                f"{DOCUMENTS} names no folder: {DOCUMENTS}FOLDER is needed; the current one is {DOCUMENTS}."
+            )
         self._folder = Path(folder).expanduser()
         self._files: dict[str, list[Path]] = {}
         try:

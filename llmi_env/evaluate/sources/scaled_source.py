@@ -310,14 +310,16 @@ def _orders(task: Task, seeds: Sequence[int]) -> list[Order]:
 
 
 def _took(found: Written | NotWritten) -> Spent:
-    return Spent(tokens=found.tokens, prompt_tokens=found.prompt_tokens, cost=found.cost)
+    counted = isinstance(found, NotWritten) or found.counted
+    return Spent(tokens=found.tokens, prompt_tokens=found.prompt_tokens, cost=found.cost, counted=counted)
 
 
 def _as_written(scaled: Scaled, seed: int) -> Written:
     spent = scaled.spent
     # Not scored: what chose the document is no judge of it.
     rollout = replace(scaled.rollout, seed=seed, group=0, report=NOT_SCORED)
-    return Written(rollout, spent.tokens, spent.prompt_tokens, spent.cost, spent.seconds)
+    cost = spent.cost if spent.counted else None  # a part of it would pass for all
+    return Written(rollout, spent.tokens, spent.prompt_tokens, cost, spent.seconds, spent.counted)
 
 
 def _file_name(order: Order) -> str:

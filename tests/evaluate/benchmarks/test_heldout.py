@@ -11,8 +11,8 @@ import pytest
 
 from llmi_env.config import load_config
 from llmi_env.errors import ConfigError
-from llmi_env.evaluate.benchmark import Benchmark, BenchmarkError
-from llmi_env.evaluate.benchmarks.heldout import TaskBenchmark
+from llmi_env.evaluate.benchmark import Benchmark, BenchmarkError, taken_evenly
+from llmi_env.evaluate.benchmarks.heldout import TaskBenchmark, TaskItems
 from llmi_env.evaluate.benchmarks.registry import BENCHMARKS, find_benchmark
 from llmi_env.evaluate.grading import questions_of
 from llmi_env.rewards.hybrid import HybridReward
@@ -35,6 +35,16 @@ def test_the_held_out_tasks_are_the_items() -> None:
     assert {item.kind for item in items} >= {"search", "code", "diffusion", "edit"}
     assert [item.id for item in items[10:12]] == list(tasks.ids[10:12])
     assert find_benchmark("validation").load(None)[0].id == load_tasks("validation").ids[0]
+
+
+def test_sixteen_items_are_of_all_kinds_that_there_are() -> None:
+    """The last tasks of the file need no tool: none of them would be among the first sixteen, nor among every fourth one."""
+    items = find_benchmark("heldout").load(None)
+    part = taken_evenly(items, 16)
+    assert isinstance(part, TaskItems)
+    assert (len(part), part.ids[0]) == (16, items.ids[0])
+    assert {"search", "code", "diffusion", "edit", "no tool"} <= {item.kind for item in part}
+    assert part.digest != items.digest
 
 
 def test_tasks_without_their_tools_are_left_out() -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from PIL import Image
 
 from llmi_env.document import Picture
 from llmi_env.errors import MissingExtra
-from llmi_env.evaluate.benchmark import Benchmark, BenchmarkError
+from llmi_env.evaluate.benchmark import Benchmark, BenchmarkError, taken_evenly
 from llmi_env.evaluate.benchmarks.interleaved_bench import InterleavedBench
 from llmi_env.evaluate.benchmarks.isg_bench import ISGBench
+from llmi_env.evaluate.benchmarks.items import Items
 from llmi_env.evaluate.benchmarks.llmi_bench import LLMIBench
 from llmi_env.evaluate.benchmarks.opening import OpenING
 from tests.evaluate.benchmarks.benchmark_files import DATA, Spoil, rows_of, spoilt
@@ -88,6 +90,15 @@ def test_two_items_of_one_name_are_refused(folder: str, tmp_path: Path) -> None:
     copy = spoilt(folder, name, lambda rows: [rows[0] | {"id": "x"}, rows[1], rows[0] | {"id": "x"}], tmp_path)
     with pytest.raises(BenchmarkError, match=rf"{name}, item 3, field 'id': .*, which is also that of {name}, item 1$"):
         benchmark.load(copy / name)
+
+
+def test_a_field_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """The last one would be taken, and a criterion would be gone without a word."""
+    (tmp_path / "x.json").write_text('[{"prompt": "Owls.", "r1": "It hunts.", "r1": "It flies."}]')
+    with pytest.raises(
+        BenchmarkError, match=r"^x\.json: expected each field once in an object, but 'r1' stands there twice"
+    ):
+        LLMIBench().load(tmp_path / "x.json")
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
@@ -262,6 +273,17 @@ def test_items_are_a_sequence() -> None:
     assert items[:2].digest != items.digest == LLMIBench().load(DATA / "llmi_bench").digest
     with pytest.raises(IndexError):
         items[6]
+
+
+@pytest.mark.parametrize(
+    ("count", "taken"), [(1, (0,)), (2, (0, 3)), (4, (0, 1, 3, 4)), (5, (0, 1, 2, 3, 4)), (9, range(6))]
+)
+def test_a_part_of_a_benchmark_is_taken_evenly(count: int, taken: Sequence[int]) -> None:
+    items = LLMIBench().load(DATA / "llmi_bench")
+    part = taken_evenly(items, count)
+    assert isinstance(part, Items)
+    assert part.ids == tuple(items.ids[place] for place in taken)
+    assert [item.id for item in taken_evenly(list(items), count)] == list(part.ids)
 
 
 # ----------------------------------------------------------------------------------------------------------- the hub

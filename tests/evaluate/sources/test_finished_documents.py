@@ -147,6 +147,10 @@ def test_names_that_could_mean_two_documents_are_refused(folder: Path) -> None:
 def test_no_folder_and_no_documents(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         FinishedDocuments(tmp_path / "nowhere")
+    with pytest.raises(
+        ConfigError, match=r"^documents: names no folder"
+    ):  # an empty variable of a shell is not the current folder
+        FinishedDocuments("")
     with pytest.raises(ConfigError, match=r"documents:.*: no documents there; ITEM\.md"):
         FinishedDocuments(tmp_path)
 
