@@ -163,7 +163,7 @@ def write(
     from llmi_env.scaling import Budget, Plan
     from llmi_env.writing import write_document
 
-    plan, bounds = Plan.parse(scale) if scale else None, Budget.parse(budget) if budget else None
+    plan, bounds = Plan.parse(scale) if scale else None, Budget.parse(budget) if budget is not None else None
     with console.status("writing ..."):
         path, facts = write_document(
             question,

@@ -88,16 +88,18 @@ def held_alone(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone; it is made where it is missing.
 
     Raises:
-        ConfigError: another process is at work on it.
+        ConfigError: another process is at work on it, or it cannot be written to.
     """
     import filelock
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock", blocking=False)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         raise ConfigError(f"another process is at work on {folder}") from None
+    except OSError as error:
+        raise ConfigError(f"{folder}: a folder that can be written to is needed ({error})") from None
     try:
         yield
     finally:

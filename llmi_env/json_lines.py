@@ -57,5 +57,5 @@ def read_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise ValueError("expected a JSON object")
         except (ValueError, RecursionError) as error:
-            raise StoreError(f"{where}: not one of ours: {error}") from error
+            raise StoreError(f"{where}: not one of ours: {error}; without that line, the rest can be used") from error
         yield where, row

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmi_env.errors import TaskError, require
+from llmi_env.json_text import once_each
 
 _ROWS = 64
 
@@ -37,7 +38,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Any, str]]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line), ""
+            yield number, json.loads(line, object_pairs_hook=once_each), ""
         except (ValueError, RecursionError) as error:
             yield number, None, f"{path.name}, row {number}: not a line of JSON: {error}"
 

@@ -158,6 +158,13 @@ def test_a_line_that_is_no_object(tmp_path: Path, line: str) -> None:
         load_tasks(write_jsonl(tmp_path, line))
 
 
+def test_a_field_that_stands_twice_in_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"question": "Owls.", "image_count": 1, "image_count": 3}\n', encoding="utf-8")
+    with pytest.raises(TaskError, match=r"tasks.jsonl, row 1: .*the field 'image_count' stands twice"):
+        load_tasks(path)
+
+
 def test_ids_are_unique(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"row 2, field 'id'.*unique"):
         load_tasks(write_jsonl(tmp_path, {"id": "a", "question": "x"}, {"id": "a", "question": "y"}))

@@ -20,12 +20,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import yaml
 
 from llmi_env.errors import ConfigError, require
 from llmi_env.evaluate.unchanged import check_unchanged
-from llmi_env.folders import write_whole
+from llmi_env.folders import held_alone, write_whole
 from llmi_env.json_lines import add_rows, mend, read_rows
 from llmi_env.judges.openai_judge import Graded
 from llmi_env.judgment_files import document_names
@@ -266,15 +265,7 @@ class EvaluationFolder:
         """
         if resume and not self.exists:
             raise ConfigError(f"there is no evaluation in {self.path} to resume; start it without --resume")
-        lock = filelock.FileLock(self.path / ".lock", blocking=False)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except filelock.Timeout:
-            raise ConfigError(f"another process is at work on {self.path}") from None
-        except OSError as error:
-            raise ConfigError(f"{self.path}: a folder that can be written to is needed ({error})") from None
-        try:
+        with held_alone(self.path):
             now = json.loads(json.dumps({"format": _FORMAT, **config}))
             if self.exists:
                 if not resume:
@@ -288,8 +279,6 @@ class EvaluationFolder:
                 if not mend(file):  # the line that says who answers comes with the first answer
                     file.unlink(missing_ok=True)
             yield
-        finally:
-            lock.release()
 
     def add_document(self, item: str, sample: int, place: int, rollout: Rollout, cost: DocumentCost) -> None:
         """Keep a document; it is on the disk when this returns.

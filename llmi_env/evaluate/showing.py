@@ -26,6 +26,11 @@ def measure_rows(results: Results, *, what: bool = False) -> Rows:
     return rows
 
 
+def counted(count: int, what: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def estimate_cells(estimate: Estimate, figure: Figure) -> tuple[str, str, str, str, str]:
     """Mean, interval, items with a value of those concerned, documents without one, bounds."""
     items = str(estimate.items) if estimate.items == estimate.of else f"{estimate.items} of {estimate.of}"

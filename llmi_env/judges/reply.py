@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from llmi_env.json_text import once_each
 from llmi_env.services.refusals import quoted
 
 _LONGEST = 40_000
@@ -154,15 +155,8 @@ def _keyed(answer: str, text: str, key: str, terms: Sequence[str]) -> dict[str, 
     return carrying[0]
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
-
-
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+_decoder = json.JSONDecoder(object_pairs_hook=once_each, parse_constant=_no_constant)

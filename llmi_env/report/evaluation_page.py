@@ -124,8 +124,8 @@ def write_comparison_page(before: Path, after: Path, console: Console | None = N
         entries(),
         "comparison.html.j2",
         title=f"{first.benchmark}: {names[0]} and {names[1]}",
-        subtitle=f"Before: {names[0]} ({sides[0].policy}). After: {names[1]} ({sides[1].policy}). {len(comparison.items)} items in common"
-        f"{''.join(only)}; version {first.version}.",
+        subtitle=f"Before: {names[0]} ({sides[0].policy}). After: {names[1]} ({sides[1].policy}). "
+        f"{showing.counted(len(comparison.items), 'item')} in common{''.join(only)}; version {first.version}.",
         warnings=[*comparison.warnings, *stale(before), *stale(after)],
         cards=_change_cards(comparison.measures.get(headline), first),
         verdict=showing.VERDICT,
@@ -164,14 +164,14 @@ def write_comparison_page(before: Path, after: Path, console: Console | None = N
 def _subtitle(results: Results) -> str:
     documents = f"{results.samples} documents each" if results.samples > 1 else "a document each"
     judges = ", ".join(results.judges) or "nobody: its figures are computed"
-    return f"{len(results.items)} items, {documents}; judged by {judges}; version {results.version}; paper: {results.paper}"
+    return f"{showing.counted(len(results.items), 'item')}, {documents}; judged by {judges}; version {results.version}; paper: {results.paper}"
 
 
 def _cards(results: Results) -> list[dict[str, str]]:
     cards = []
     if (figure := results.measures.get(results.headline)) is not None:
         one = figure.overall
-        more = f"{showing.interval(one.low, one.high, figure)}, scale {showing.scale(figure)}, {one.items} items"
+        more = f"{showing.interval(one.low, one.high, figure)}, scale {showing.scale(figure)}, {showing.counted(one.items, 'item')}"
         if one.missing and one.bounds:
             more += f"; {one.missing} of {one.documents} documents have no value: it lies within {showing.interval(*one.bounds, figure)}"
         cards.append({"name": results.headline, "value": showing.number(one.mean, figure), "more": more})
@@ -186,7 +186,8 @@ def _cards(results: Results) -> list[dict[str, str]]:
             "value": f"{writing.written} of {writing.wanted}"
             if writing.written < writing.wanted
             else str(writing.written),
-            "more": f"{writing.calls} calls, {writing.pictures} pictures, {writing.world_faults} calls that the world failed",
+            "more": f"{showing.counted(writing.calls, 'call')}, {showing.counted(writing.pictures, 'picture')}, "
+            f"{showing.counted(writing.world_faults, 'call')} that the world failed",
         }
     )
     costs = [writing.cost, *(judge.cost for judge in results.judging.values())]
@@ -208,7 +209,7 @@ def _change_cards(change: Change | None, results: Results) -> list[dict[str, str
         {
             "name": f"{results.headline}, before and after",
             "value": f"{showing.number(change.before, figure)} → {showing.number(change.after, figure)}",
-            "more": f"scale {showing.scale(figure)}, {change.items} items",
+            "more": f"scale {showing.scale(figure)}, {showing.counted(change.items, 'item')}",
         },
         {
             "name": "difference",

@@ -24,6 +24,8 @@ OPENAI = "openai:"
 """Begins the short form of a model behind a server."""
 
 _SHORT = re.compile(r"openai:(?!@https?://)(?P<model>.+?)(?:@(?P<base_url>https?://.*))?", re.DOTALL)
+_ADDRESS = re.compile(r"@[^@]*?(?::\d|/v\d|localhost\b|\d\.\d)")
+"""What looks like an address at the end of a model's name."""
 _LOCAL_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local")
 
 
@@ -35,7 +37,7 @@ def short_form(name: str, what: str) -> dict[str, Any] | None:
         what: whose options they are, for messages.
 
     Raises:
-        ConfigError: it names no model.
+        ConfigError: it names no model, or an address without `http://`: documents and keys would go to OpenAI.
 
     >>> short_form("openai:qwen@http://127.0.0.1:8000/v1", "a judge")
     {'model': 'qwen', 'base_url': 'http://127.0.0.1:8000/v1'}
@@ -44,6 +46,8 @@ def short_form(name: str, what: str) -> dict[str, Any] | None:
         return None
     if (found := _SHORT.fullmatch(name)) is None:  # not repeated: an address may hold a key
         raise ConfigError(f"{what}: {OPENAI!r} names no model: openai:MODEL@http://127.0.0.1:8000/v1 is needed")
+    if found["base_url"] is None and _ADDRESS.search(found["model"]):
+        raise ConfigError(f"{what}: what follows the @ looks like an address: it begins with http:// or https://")
     return {option: value for option, value in found.groupdict().items() if value is not None}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from llmi_env.errors import did_you_mean, require
 from llmi_env.evaluate.benchmark import BenchmarkError
 from llmi_env.hub import from_hub
+from llmi_env.json_text import once_each
 from llmi_env.task import LONE_SURROGATE
 
 _SUFFIXES = (".json", ".jsonl")
@@ -145,22 +145,11 @@ def read_rows(file: Path) -> list[Row]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_once_each)
-    except BenchmarkError as error:
-        raise BenchmarkError(f"{where}: {error}") from None
+        return json.loads(text, object_pairs_hook=once_each)
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{where}: not JSON ({error}); expected an array of objects, or one object on each line"
         ) from error
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of two fields of one name the reader would keep the last, and a criterion would be gone."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise BenchmarkError(f"expected each field once in an object, but {twice!r:.60} stands there twice")
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------------- fields

@@ -95,9 +95,7 @@ def test_two_items_of_one_name_are_refused(folder: str, tmp_path: Path) -> None:
 def test_a_field_that_stands_twice_is_refused(tmp_path: Path) -> None:
     """The last one would be taken, and a criterion would be gone without a word."""
     (tmp_path / "x.json").write_text('[{"prompt": "Owls.", "r1": "It hunts.", "r1": "It flies."}]')
-    with pytest.raises(
-        BenchmarkError, match=r"^x\.json: expected each field once in an object, but 'r1' stands there twice"
-    ):
+    with pytest.raises(BenchmarkError, match=r"^x\.json: .*the field 'r1' stands twice in one object"):
         LLMIBench().load(tmp_path / "x.json")
 
 
