@@ -135,10 +135,6 @@ def evaluate(
         resume=resume,
     )
     protocol, found = _load(benchmark, wanted.config, data, items)
-    if scale and not judge and protocol.terms is not None:
-        _say(
-            "--scale chooses documents by the judges that will score them, who cannot but like the choice: give another --judge"
-        )
     try:
         ran = asyncio.run(_run(wanted, protocol, found, folder))
     except KeyboardInterrupt:
@@ -184,6 +180,7 @@ def _load(name: str, config: "EnvConfig", data: str | None, count: int | None) -
 
 async def _run(wanted: _Wanted, benchmark: "Benchmark", items: "Sequence[Item]", folder: "EvaluationFolder") -> "Ran":
     from llmi_env.evaluate.running import evaluate as run
+    from llmi_env.evaluate.trained_by import judges_that_chose
     from llmi_env.world import connect
 
     async with AsyncExitStack() as stack:
@@ -192,7 +189,10 @@ async def _run(wanted: _Wanted, benchmark: "Benchmark", items: "Sequence[Item]",
         source = _source(wanted, world, folder)
         stack.push_async_callback(source.aclose)
         graders = await _graders(wanted, benchmark, world, stack)
-        with folder.begin(_config(wanted, benchmark, items, source, graders), resume=wanted.resume):
+        config = _config(wanted, benchmark, items, source, graders)
+        for line in judges_that_chose(config["source"], config["judges"]):  # before it is paid for
+            _say(line)
+        with folder.begin(config, resume=wanted.resume):
             return await run(
                 benchmark, items, source, graders, folder, samples=wanted.samples, seed=wanted.seed, console=console
             )

@@ -26,7 +26,7 @@ from llmi_env.evaluate.kept import Answer, EvaluationFolder, Key
 from llmi_env.evaluate.scoring import DocumentScores, criterion_name, scores_of, unknown
 from llmi_env.evaluate.tool_use import ToolTally, ToolUse, added, summarise_tools, tally
 from llmi_env.evaluate.totals import Judging, Writing, judging, writing
-from llmi_env.evaluate.trained_by import judges_that_trained
+from llmi_env.evaluate.trained_by import judges_that_chose, judges_that_trained
 from llmi_env.folders import write_whole
 from llmi_env.judges.openai_judge import Graded
 
@@ -232,7 +232,10 @@ class _Summary:
                 for judge, of in self._answers.items()
             },
             agreements=agreements(self._shares),
-            warnings=judges_that_trained(str(config["policy"]), config["judges"]),
+            warnings=[
+                *judges_that_trained(str(config["policy"]), config["judges"]),
+                *judges_that_chose(config["source"], config["judges"]),
+            ],
             items=found,
         )
 

@@ -1,6 +1,7 @@
-"""Whether a judge of an evaluation also trained the policy.
+"""Whether a judge of an evaluation also trained the policy, or chose among its documents.
 
-A policy learns what its judge likes, flaws included. A judge that says how good the policy has become should be another one.
+A policy learns what its judge likes, flaws included, and a choice keeps what the one who chooses likes. A judge that says how good the
+policy has become should be another one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,24 @@ def judges_that_trained(policy: str, judges: Mapping[str, Mapping[str, Any]]) ->
                     "learned to please it. Judge with another one as well"
                 )
     return list(dict.fromkeys(warnings))
+
+
+def judges_that_chose(source: Mapping[str, Any], judges: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A warning for each judge that also chose among documents, pictures or texts when a document was scaled.
+
+    Args:
+        source: identity of who wrote, as the evaluation keeps it.
+        judges: identity of each judge, by name.
+    """
+    scaling = source.get("scaling")
+    if not isinstance(scaling, Mapping) or not _asks_judges(str(scaling.get("reward", "")).partition("/")[0]):
+        return []
+    chose = list(_flat(scaling.get("judges") or []))
+    return [
+        f"The judge {name} also chose among the documents (--scale), and cannot but like the choice. Judge with another one as well"
+        for name, identity in judges.items()
+        if any(_same(who, identity) for who in chose)
+    ]
 
 
 def _runs(policy: str) -> Iterator[tuple[Path, list[_Who]]]:

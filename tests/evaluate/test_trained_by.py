@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmi_env.evaluate.trained_by import judges_that_trained
+from llmi_env.evaluate.trained_by import judges_that_chose, judges_that_trained
 
 MODEL = "Qwen/Qwen3-4B"
 EMBEDDED = {
@@ -97,3 +97,19 @@ def test_a_run_that_cannot_be_read_is_passed_over(tmp_path: Path, text: str) -> 
 def test_runs_that_name_each_other_come_to_an_end(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", ["embedded"], model=str(tmp_path / "run"))
     assert len(judges_that_trained(str(folder), {"j": EMBEDDED})) == 1
+
+
+@pytest.mark.parametrize(
+    ("scaling", "warned"),
+    [
+        ({"reward": "llmi/2", "judges": ["embedded"]}, True),
+        ({"reward": "llmi/2", "judges": [OPENAI]}, False),
+        ({"reward": "rules/1", "judges": ["embedded"]}, False),  # by rules alone: nobody was asked
+        (None, False),
+    ],
+)
+def test_a_judge_that_chose_is_told(scaling: dict[str, Any] | None, warned: bool) -> None:
+    source = {"policy": "writer"} if scaling is None else {"policy": "writer, scaled", "scaling": scaling}
+    warnings = judges_that_chose(source, {"j": EMBEDDED})
+    assert len(warnings) == warned
+    assert all("The judge j also chose among the documents" in warning for warning in warnings)
