@@ -179,8 +179,8 @@ def _load(name: str, config: "EnvConfig", data: str | None, count: int | None) -
 
 
 async def _run(wanted: _Wanted, benchmark: "Benchmark", items: "Sequence[Item]", folder: "EvaluationFolder") -> "Ran":
+    from llmi_env.evaluate.partial_judges import judges_that_chose
     from llmi_env.evaluate.running import evaluate as run
-    from llmi_env.evaluate.trained_by import judges_that_chose
     from llmi_env.world import connect
 
     async with AsyncExitStack() as stack:

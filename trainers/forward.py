@@ -67,7 +67,7 @@ def score_responses(
     else:
         from trainers.prefixes import lay_out
 
-        tokens = lay_out(prompts, responses, head.weight.device)
+        tokens = lay_out(prompts, responses)
         before_BTH = llama.hidden(tokens).index_select(0, tokens.before_BT.flatten()).view(*responses_BT.shape, -1)
     before_NH = before_BTH.flatten(0, 1).index_select(0, places_N)
     chosen_N = responses_BT.flatten().index_select(0, places_N)

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ROWS = 128  # at a time: their logits fit into the processor's cache
-_ROWS_ON_GPU = 2048
 
 _known: WeakKeyDictionary[Any, tuple[tuple[int, ...], Product]] = WeakKeyDictionary()
 
 
 def fits(head: Any) -> bool:
-    """Whether it is a frozen linear layer in float32."""
+    """Whether it is a frozen linear layer in float32 on the CPU."""
     return (
         type(head) is torch.nn.Linear
         and head.bias is None
         and not head.weight.requires_grad
         and head.weight.dtype == torch.float32
+        and head.weight.device.type == "cpu"
     )
 
 
@@ -61,9 +61,8 @@ class _Chosen(torch.autograd.Function):
     ) -> Tensor:
         logprobs_N = hidden_NH.new_empty(len(hidden_NH))
         direction_NH = torch.empty_like(hidden_NH) if ctx.needs_input_grad[0] else None
-        rows = _ROWS if hidden_NH.device.type == "cpu" else _ROWS_ON_GPU
-        for begin in range(0, len(hidden_NH), rows):
-            part = slice(begin, begin + rows)
+        for begin in range(0, len(hidden_NH), _ROWS):
+            part = slice(begin, begin + _ROWS)
             logprobs_nV = logits(hidden_NH[part]).log_softmax(-1)
             logprobs_N[part] = logprobs_nV.gather(1, chosen_N[part, None])[:, 0]
             if direction_NH is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -55,8 +55,7 @@ class Level:
     def bias(self, groups: int) -> Tensor:
         """(R, 1, W groups, L) what is added to attention's scores, where each token asks `groups` times."""
         if groups not in self._biases:
-            seen_RWL = self.seen_RWL
-            bias = torch.zeros(seen_RWL.shape, device=seen_RWL.device).masked_fill_(~seen_RWL, float("-inf"))
+            bias = torch.zeros(self.seen_RWL.shape).masked_fill_(~self.seen_RWL, float("-inf"))
             self._biases[groups] = bias.repeat_interleave(groups, dim=1)[:, None]
         return self._biases[groups]
 
@@ -82,8 +81,8 @@ class Tokens:
     before_BT: Tensor
 
 
-def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device: Any = "cpu") -> Tokens:
-    """The list of `prompts[b] + responses[b]`, on a device; prompts and responses have at least one id each."""
+def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Tokens:
+    """The list of `prompts[b] + responses[b]`; prompts and responses have at least one id each."""
     unique = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
     shared = common_prefix(unique) if len(unique) > 1 else 0
     ids: list[int] = []
@@ -98,7 +97,7 @@ def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
             ids.extend(row)
             positions.extend(range(len(way), len(way) + len(row)))
         if len(ids) > begin:
-            levels.append(_level(begin, [len(row) for row in rows], ways, device))
+            levels.append(_level(begin, [len(row) for row in rows], ways))
         return ways
 
     (common,) = add([unique[0][:shared]], [[]])
@@ -106,21 +105,18 @@ def lay_out(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
     ways_B = [ways_U[unique.index(tuple(prompt))] for prompt in prompts]
     ends_B = add([response[:-1] for response in responses], ways_B)
     before = [way[len(way) - len(response) :] for way, response in zip(ends_B, responses, strict=True)]
-    whole = (torch.tensor(ids), torch.tensor(positions), _padded(before))
-    ids_N, positions_N, before_BT = (tensor.to(device) for tensor in whole)
-    return Tokens(ids_N, positions_N, levels, before_BT)
+    return Tokens(torch.tensor(ids), torch.tensor(positions), levels, _padded(before))
 
 
-def _level(begin: int, new: Sequence[int], ways: Sequence[Sequence[int]], device: Any) -> Level:
+def _level(begin: int, new: Sequence[int], ways: Sequence[Sequence[int]]) -> Level:
     new_R1, length_R1 = torch.tensor(new)[:, None], torch.tensor([len(way) for way in ways])[:, None]
     columns_W = torch.arange(max(new))
     real_RW = columns_W < new_R1
     keys_RL = _padded(ways)
     places_L = torch.arange(keys_RL.shape[1])
     last_RW = torch.where(real_RW, length_R1 - new_R1 + columns_W, length_R1 - 1)  # padding sees all that its row sees
-    places = None if min(new) == max(new) else real_RW.flatten().nonzero()[:, 0].to(device)
-    seen_RWL = places_L <= last_RW[..., None]
-    return Level(begin, begin + sum(new), places, keys_RL.to(device), seen_RWL.to(device))
+    places = None if min(new) == max(new) else real_RW.flatten().nonzero()[:, 0]
+    return Level(begin, begin + sum(new), places, keys_RL, places_L <= last_RW[..., None])
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

@@ -23,10 +23,10 @@ from llmi_env.evaluate.agreements import JudgesAgreement, Point, agreements
 from llmi_env.evaluate.benchmark import Benchmark, Item
 from llmi_env.evaluate.figures import PANEL, Figure, Range, Sheet, mean_range
 from llmi_env.evaluate.kept import Answer, EvaluationFolder, Key
+from llmi_env.evaluate.partial_judges import judges_that_chose, judges_that_trained
 from llmi_env.evaluate.scoring import DocumentScores, criterion_name, scores_of, unknown
 from llmi_env.evaluate.tool_use import ToolTally, ToolUse, added, summarise_tools, tally
 from llmi_env.evaluate.totals import Judging, Writing, judging, writing
-from llmi_env.evaluate.trained_by import judges_that_chose, judges_that_trained
 from llmi_env.folders import write_whole
 from llmi_env.judges.openai_judge import Graded
 

@@ -24,7 +24,7 @@ OPENAI = "openai:"
 """Begins the short form of a model behind a server."""
 
 _SHORT = re.compile(r"openai:(?!@https?://)(?P<model>.+?)(?:@(?P<base_url>https?://.*))?", re.DOTALL)
-_ADDRESS = re.compile(r"@[^@]*?(?::\d|/v\d|localhost\b|\d\.\d)")
+_ADDRESS = re.compile(r"@[^@]*?(?::\d|/v\d|localhost\b|(?:\d+\.){3}\d)")
 """What looks like an address at the end of a model's name."""
 _LOCAL_ENDINGS = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local")
 

@@ -21,6 +21,7 @@ from llmi_env.services.answers import bounded_client
 from llmi_env.services.connections import place
 from llmi_env.services.keys import Key, hidden_in_logs
 from llmi_env.services.openai_access import find_key, is_hosted, message_of
+from llmi_env.services.refusals import quoted
 from llmi_env.services.retry_after import retry_after
 from llmi_env.tools.web.addresses import AddressRefused, parse_url
 from llmi_env.tools.web.api import ApiUnavailable
@@ -30,7 +31,6 @@ from llmi_env.tools.web.fetching import FetchFailed, FetchLimits, PictureFetcher
 __all__ = ["ImageConnection"]
 
 T = TypeVar("T")
-_QUOTED = 200
 _REFUSING = (
     "contentpolicy",
     "moderationblocked",
@@ -282,8 +282,7 @@ class ImageConnection:
 
     def _quoted(self, text: str) -> str:
         """The start of what others say, without the key."""
-        safe = self._key.hide(text)
-        return repr(safe[:_QUOTED]) + (f" (and {len(safe) - _QUOTED} characters more)" if len(safe) > _QUOTED else "")
+        return quoted(self._key.hide(text))
 
 
 def _refuses(code: object) -> bool:

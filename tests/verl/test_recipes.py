@@ -19,7 +19,7 @@ from trainers.recipe import load_recipe
 from trainers.verl.hydra_overrides import value_text
 from trainers.verl.recipe import VerlRecipe, check, command, environment, overrides
 
-RUN = Path("/tmp/a run")
+RUN = Path("/runs/a run")
 RECIPES = [name for name in preset_names("train") if load_yaml_preset("train", name).get("trainer") == "verl"]
 WITHOUT_VERL = "verl is not installed: pip install 'llmi-env[verl]'"
 

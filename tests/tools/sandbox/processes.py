@@ -46,7 +46,7 @@ def folder_of(worker: Runner) -> Path:
     """The worker's folder as the host reaches it; takes root where the worker has a root of its own."""
     if worker.folder:
         return Path(worker.folder)
-    folder = Path(f"/proc/{zygote_of(worker)}/root/chart/worker")
+    folder = Path("/proc", str(zygote_of(worker)), "root", "chart", "worker")
     if not os.access(folder, os.R_OK):
         pytest.skip("only root can look into the root of another process")
     return folder

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmi_env.evaluate.trained_by import judges_that_chose, judges_that_trained
+from llmi_env.evaluate.partial_judges import judges_that_chose, judges_that_trained
 
 MODEL = "Qwen/Qwen3-4B"
 EMBEDDED = {
