@@ -78,14 +78,19 @@ def test_none_ship_for_other_tasks(tiny_policy: Path) -> None:
 def test_an_adapter_is_trained_further(tiny_policy: Path, demos: Path, tmp_path: Path) -> None:
     model, tokenizer = models.load_model(tiny_policy)
     examples = sft.load_examples(tokenizer, demos)
+    import torch
+
+    torch.manual_seed(0)  # of the adapter's start
     model = sft.add_lora(model, rank=2)
-    losses = [loss for _, loss in sft.fine_tune(model, tokenizer, examples, steps=6, batch=4, lr=3e-2)]
+    losses = [loss for _, loss in sft.fine_tune(model, tokenizer, examples, steps=6, batch=4, lr=1e-2)]
+    assert losses[-1] < losses[0]
     sft.save_adapter(model, tmp_path / "first")
+    _, ended = next(sft.fine_tune(model, tokenizer, examples, steps=6, batch=4, lr=0.0))
     fresh, _ = models.load_model(tiny_policy)
     further = sft.further(fresh, tmp_path / "first")
-    _, loss = next(sft.fine_tune(further, tokenizer, examples, steps=6, batch=4, lr=3e-2))
-    assert losses[-1] < losses[0]
-    assert loss < losses[-1], "it begins where the first one ended, after its last step"
+    _, loss = next(sft.fine_tune(further, tokenizer, examples, steps=6, batch=4, lr=1e-2))
+    assert loss == pytest.approx(ended, abs=1e-5), "it begins where the first one ended"
+    assert loss < losses[0]
     with pytest.raises(AssetError, match="there is no adapter in it"):
         sft.further(fresh, tmp_path)
 
@@ -98,7 +103,10 @@ def test_every_demonstration_comes_once_in_an_epoch(tiny_policy: Path, demos: Pa
 
 
 def test_it_learns_and_what_it_writes_can_be_loaded(tiny_policy: Path, demos: Path) -> None:
+    import torch
+
     model, tokenizer = models.load_model(tiny_policy)
+    torch.manual_seed(0)
     model = sft.add_lora(model, rank=4)
     examples = sft.load_examples(tokenizer, demos)
     losses = [loss for _, loss in sft.fine_tune(model, tokenizer, examples, steps=12, batch=4, lr=3e-2)]
