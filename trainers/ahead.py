@@ -64,7 +64,7 @@ class Ahead:
             if judged() or len(self._passes) == self._room:
                 return
             part = [sampled[i] for i in chosen]
-            self._passes.append((part, await compute(self._model.score, part)))
+            self._passes.append((part, await compute(self._score, part)))
 
     def reference_BT(self, batch: Batch) -> Tensor:
         """Logprobs under the reference for documents of a batch; NaN where it was not asked."""
@@ -78,7 +78,10 @@ class Ahead:
                 del self._passes[place]
                 self.taken += 1
                 return scored
-        return self._model.score(ledgers)
+        return self._score(ledgers)
+
+    def _score(self, ledgers: Sequence[Ledger]) -> Scored:
+        return self._model.score(ledgers, entropies=self._recipe.entropy_bonus != 0)
 
     def forget(self) -> None:
         """The policy is about to change."""

@@ -28,12 +28,14 @@ class Scored:
     Attributes:
         logprobs_BT: logprob of each response token; 0 in the padding.
         padding_mask_BT: true where there is a token.
+        entropies_BT: entropy in nats of what each response token was drawn from, where it was wanted; 0 in the padding.
         hidden_BTH: the model's last hidden state from which each response token is predicted; anything in the padding.
     """
 
     logprobs_BT: Tensor
     padding_mask_BT: Tensor
     hidden_BTH: Tensor
+    entropies_BT: Tensor | None = None
 
 
 def score_responses(
@@ -41,6 +43,7 @@ def score_responses(
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     vocab_size: int,
+    entropies: bool = False,
 ) -> Scored:
     """Logprobs of `responses[b]` after `prompts[b]`.
 
@@ -49,6 +52,7 @@ def score_responses(
         prompts: ids, at least one each.
         responses: ids, at least one each.
         vocab_size: ids from here on cannot be drawn, whatever their logits.
+        entropies: whether they are wanted.
     """
     import torch
 
@@ -72,13 +76,16 @@ def score_responses(
     before_NH = before_BTH.flatten(0, 1).index_select(0, places_N)
     chosen_N = responses_BT.flatten().index_select(0, places_N)
     if fast_head.fits(head):
-        logprobs_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size)
+        found = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies)
     else:
         logits_NV = head(before_NH)[:, :vocab_size].float()
-        logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
+        found = fast_head.logprobs_of_logits(logits_NV, chosen_N, entropies)
     zeros = torch.zeros(responses_BT.numel(), device=head.weight.device)
-    logprobs_BT = zeros.index_copy(0, places_N, logprobs_N).view_as(responses_BT)
-    return Scored(logprobs_BT, padding_mask_BT, before_BTH)
+    logprobs_BT, entropies_BT = (
+        None if of_N is None else zeros.index_copy(0, places_N, of_N).view_as(responses_BT) for of_N in found
+    )
+    assert logprobs_BT is not None
+    return Scored(logprobs_BT, padding_mask_BT, before_BTH, entropies_BT)
 
 
 def _before_responses(

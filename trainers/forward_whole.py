@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from llmi_env.policies.vision import Eyes
 
 
-def score_whole(model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Eyes | None = None) -> Scored:
+def score_whole(
+    model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Eyes | None = None, entropies: bool = False
+) -> Scored:
     """Logprobs of what follows the prompts, as `trainers.forward.score_responses` gives them.
 
     Args:
@@ -29,6 +31,7 @@ def score_whole(model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Ey
         ledgers: with at least one token after the prompt each; pictures are read off them.
         vocab_size: ids from here on cannot be drawn.
         eyes: the model's processor. Placeholders cannot be drawn either; where they stand in a response, their logprob is given as 0.
+        entropies: whether they are wanted.
     """
     import torch
 
@@ -51,15 +54,17 @@ def score_whole(model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Ey
     before_NH, chosen_N = before_BTH[padding_mask_BT], ids_BS.gather(1, places_BT)[padding_mask_BT]
     hidden = torch.tensor([] if eyes is None else eyes.hidden_ids, dtype=torch.long, device=device)
     if eyes is None and fast_head.fits(head):
-        logprobs_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size)
+        logprobs_N, entropies_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies)
     else:
         logits_NV = head(before_NH)[:, :vocab_size].float()
         logits_NV = logits_NV.index_fill(1, hidden[hidden < vocab_size], float("-inf"))
-        logprobs_N = -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none")
+        logprobs_N, entropies_N = fast_head.logprobs_of_logits(logits_NV, chosen_N, entropies)
         # Of a placeholder not infinite: that would make NaN of its gradient.
         logprobs_N = logprobs_N.masked_fill(torch.isin(chosen_N, hidden), 0.0)
     zeros_BT = torch.zeros(padding_mask_BT.shape, device=device)
-    return Scored(zeros_BT.masked_scatter(padding_mask_BT, logprobs_N), padding_mask_BT, before_BTH)
+    logprobs_BT = zeros_BT.masked_scatter(padding_mask_BT, logprobs_N)
+    entropies_BT = None if entropies_N is None else zeros_BT.masked_scatter(padding_mask_BT, entropies_N)
+    return Scored(logprobs_BT, padding_mask_BT, before_BTH, entropies_BT)
 
 
 def _pictures(ledgers: Sequence[Ledger], ids_BS: Tensor, eyes: Eyes) -> dict[str, Any]:

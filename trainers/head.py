@@ -1,8 +1,8 @@
-"""Logprobs of chosen tokens straight from hidden states, without keeping a number for each token of the vocabulary.
+"""Logprobs of chosen tokens, and entropies, straight from hidden states, without keeping a number for each token of the vocabulary.
 
 The logits of a step are larger than the model (16 documents of 112 tokens over 49,152: 350 MB, three times over with softmax and gradient). The
-gradient of a token's logprob with respect to the hidden state h is W[token] - E[W[v]] over v drawn from the model: a vector of h's size.
-So it is computed at once, a few rows at a time, and the logits are forgotten.
+gradient of a token's logprob with respect to the hidden state h is W[token] - E[W[v]] over v drawn from the model: a vector of h's size. That of the
+entropy H is another, -E[(log p[v] + H) W[v]]. So both are computed at once, a few rows at a time, and the logits are forgotten.
 
 Axes: N tokens, H hidden, V vocabulary.
 """
@@ -36,43 +36,77 @@ def fits(head: Any) -> bool:
     )
 
 
-def chosen_logprobs(hidden_NH: Tensor, head: Any, chosen_N: Tensor, vocab_size: int) -> Tensor:
-    """(N,) logprobs of tokens, with gradient for the hidden states.
+def chosen_logprobs(
+    hidden_NH: Tensor, head: Any, chosen_N: Tensor, vocab_size: int, entropies: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """(N,) logprobs of tokens and, where wanted, (N,) entropies of what they were drawn from in nats, with gradient for the hidden states.
 
     Args:
         hidden_NH: from which the tokens are predicted.
         head: the output layer; see `fits`.
         chosen_N: the tokens.
         vocab_size: ids from here on cannot be drawn.
+        entropies: whether they are wanted; with a gradient they cost a third more.
     """
     weight_VH = head.weight.detach()[:vocab_size]
     stamp = (weight_VH.data_ptr(), head.weight._version, vocab_size, in_bfloat16(head))
     found = _known.get(head)
     if found is None or found[0] != stamp:
         found = _known[head] = (stamp, packed(weight_VH.T, _ROWS, in_bfloat16(head)))
-    logprobs_N: Tensor = _Chosen.apply(hidden_NH, weight_VH, packed_head(head, vocab_size), found[1], chosen_N)
-    return logprobs_N
+    product = packed_head(head, vocab_size)
+    logprobs_N, entropies_N = _Chosen.apply(hidden_NH, weight_VH, product, found[1], chosen_N, entropies)
+    return logprobs_N, entropies_N if entropies else None
+
+
+def logprobs_of_logits(logits_NV: Tensor, chosen_N: Tensor, entropies: bool = False) -> tuple[Tensor, Tensor | None]:
+    """The same from logits, for heads that do not fit."""
+    if not entropies:
+        return -torch.nn.functional.cross_entropy(logits_NV, chosen_N, reduction="none"), None
+    logprobs_NV = logits_NV.log_softmax(-1)
+    # What cannot be drawn has a logprob of -inf, which times its probability of 0 would be NaN.
+    finite_NV = logprobs_NV.masked_fill(logprobs_NV.isneginf(), 0.0)
+    return logprobs_NV.gather(1, chosen_N[:, None])[:, 0], -(logprobs_NV.exp() * finite_NV).sum(-1)
 
 
 class _Chosen(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, logits: Product, mean_weight: Product, chosen_N: Tensor
-    ) -> Tensor:
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        logits: Product,
+        mean_weight: Product,
+        chosen_N: Tensor,
+        entropies: bool,
+    ) -> tuple[Tensor, Tensor]:
         logprobs_N = hidden_NH.new_empty(len(hidden_NH))
-        direction_NH = torch.empty_like(hidden_NH) if ctx.needs_input_grad[0] else None
+        entropies_N = hidden_NH.new_zeros(len(hidden_NH))
+        wanted = ctx.needs_input_grad[0]
+        direction_NH = torch.empty_like(hidden_NH) if wanted else None
+        flatter_NH = torch.empty_like(hidden_NH) if wanted and entropies else None
         for begin in range(0, len(hidden_NH), _ROWS):
             part = slice(begin, begin + _ROWS)
             logprobs_nV = logits(hidden_NH[part]).log_softmax(-1)
             logprobs_N[part] = logprobs_nV.gather(1, chosen_N[part, None])[:, 0]
+            if entropies:
+                probs_nV = logprobs_nV.exp()
+                torch.neg(torch.linalg.vecdot(probs_nV, logprobs_nV), out=entropies_N[part])
+                if flatter_NH is not None:
+                    surprise_nV = probs_nV.mul_(logprobs_nV + entropies_N[part, None])
+                    torch.neg(mean_weight(surprise_nV), out=flatter_NH[part])
             if direction_NH is not None:
                 torch.sub(weight_VH[chosen_N[part]], mean_weight(logprobs_nV.exp_()), out=direction_NH[part])
         if direction_NH is not None:
-            ctx.save_for_backward(direction_NH)
-        return logprobs_N
+            ctx.save_for_backward(direction_NH, flatter_NH)
+        if not entropies:
+            ctx.mark_non_differentiable(entropies_N)
+        return logprobs_N, entropies_N
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dlogprobs_N: Tensor) -> Any:
-        (direction_NH,) = ctx.saved_tensors
-        return direction_NH * dlogprobs_N[:, None], None, None, None, None
+    def backward(ctx: Any, dlogprobs_N: Tensor, dentropies_N: Tensor) -> Any:
+        direction_NH, flatter_NH = ctx.saved_tensors
+        dhidden_NH = direction_NH * dlogprobs_N[:, None]
+        if flatter_NH is not None:
+            dhidden_NH.addcmul_(flatter_NH, dentropies_N[:, None])
+        return dhidden_NH, None, None, None, None, None

@@ -336,7 +336,7 @@ def _learn(
         minibatch = [i for i in members if i in learnable]
         # Documents whose advantage is zero have no gradient: they count in the mean, but cost no computation.
         active = [
-            i for i in minibatch if critic or recipe.kl_coefficient > 0 or bool((batch.advantages_BT[i] != 0).any())
+            i for i in minibatch if critic or recipe.moves_everything or bool((batch.advantages_BT[i] != 0).any())
         ]
         of = float(batch.mask_BT[minibatch].sum()) if recipe.aggregation == "token-mean" else len(minibatch)
         display.advance(len(members) - len(active))
@@ -366,6 +366,9 @@ def _learn(
                     loss = loss + recipe.kl_coefficient * aggregate(
                         penalty_MT, part.mask_BT, recipe.aggregation, of, recipe.max_tokens
                     )
+                if scored.entropies_BT is not None:
+                    entropy = aggregate(scored.entropies_BT, part.mask_BT, recipe.aggregation, of, recipe.max_tokens)
+                    loss = loss - recipe.entropy_bonus * entropy
                 check_finite("loss", loss.item(), part.rollouts, run_dir, step)
                 loss.backward()
                 tally.add("loss", loss.item())

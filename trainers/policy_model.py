@@ -110,13 +110,13 @@ class PolicyModel:
         # A step of a small model on a GPU takes the same time for four times as many rows.
         return TransformersPolicy(self.model, self.tokenizer, max_rows=96 if self.device.type == "cpu" else 256)
 
-    def score(self, ledgers: Sequence[Ledger]) -> Scored:
-        """Logprobs of everything after the prompts, with gradient unless torch was told otherwise."""
+    def score(self, ledgers: Sequence[Ledger], entropies: bool = False) -> Scored:
+        """Logprobs of everything after the prompts, and entropies where wanted, with gradient unless torch was told otherwise."""
         if self.eyes is None and not self._checkpointing:
             prompts, responses = [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers]
-            return score_responses(self.model, prompts, responses, self.tokenizer.vocab_size)
+            return score_responses(self.model, prompts, responses, self.tokenizer.vocab_size, entropies)
         with self._recomputing():
-            return score_whole(self.model, ledgers, self.tokenizer.vocab_size, self.eyes)
+            return score_whole(self.model, ledgers, self.tokenizer.vocab_size, self.eyes, entropies)
 
     def save(self, folder: Path) -> None:
         """Write the adapter as `folder/adapter`, or the whole model as `folder/model`."""

@@ -168,6 +168,10 @@ class Recipe(BaseRecipe):
     kl_coefficient: float = Field(default=0.0, ge=0)
     """Weight of the divergence from the starting policy in the loss. Where all weights are trained it needs a second copy of them."""
 
+    entropy_bonus: float = 0.0
+    """Weight of the policy's entropy in the loss. Above 0 the policy goes on trying (arXiv 1602.01783, 4); below 0 it grows surer of what it
+    prefers already (arXiv 2505.15134), and a small policy, whose rare words are mostly nonsense, writes less of it."""
+
     dynamic_sampling: DynamicSampling | None = None
     """Write further tasks for groups without a difference, `{max_batches: 3}`; null takes a step's groups as they come."""
 
@@ -221,6 +225,11 @@ class Recipe(BaseRecipe):
 
     gradient_checkpointing: bool = False
     """Compute activations again rather than keep them: less memory, more time. Prompts are then no longer shared by a group."""
+
+    @property
+    def moves_everything(self) -> bool:
+        """Whether documents have a gradient whatever their advantage."""
+        return self.kl_coefficient > 0 or self.entropy_bonus != 0
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step, counted from 1."""

@@ -117,7 +117,7 @@ def silent() -> Console:
 
 @dataclass
 class Gradients:
-    """Documents of each pass, and the gradient (M, T) of the loss with respect to the logprobs of their tokens."""
+    """Documents of each pass, and the gradient (M, T) of the loss with respect to the logprobs of their tokens, or their entropies."""
 
     passes: list[tuple[Sequence[Ledger], Any]] = field(default_factory=list)
 
@@ -139,10 +139,11 @@ def gradients(monkeypatch: pytest.MonkeyPatch) -> Gradients:
 
     seen, score = Gradients(), PolicyModel.score
 
-    def watched(model: Any, ledgers: Sequence[Ledger]) -> Any:
-        scored = score(model, ledgers)
-        if scored.logprobs_BT.requires_grad:
-            scored.logprobs_BT.register_hook(lambda gradient: seen.passes.append((ledgers, gradient.clone())))
+    def watched(model: Any, ledgers: Sequence[Ledger], entropies: bool = False) -> Any:
+        scored = score(model, ledgers, entropies)
+        for of_BT in (scored.logprobs_BT, scored.entropies_BT):
+            if of_BT is not None and of_BT.requires_grad:
+                of_BT.register_hook(lambda gradient: seen.passes.append((ledgers, gradient.clone())))
         return scored
 
     monkeypatch.setattr(PolicyModel, "score", watched)

@@ -20,6 +20,7 @@ CLOCKS = ("seconds", "tokens_per_second")
 VARIANTS: dict[str, dict[str, Any]] = {
     "grpo": {"micro_batch": 2},
     "a penalty": {"kl_coefficient": 0.1, "samples": 4},
+    "a penalty on entropy": {"entropy_bonus": -0.05},
     "ppo": {"algorithm": "ppo", "epochs": 2, "minibatches": 2},
     "dynamic sampling": {"dynamic_sampling": {"max_batches": 2}},
     "the most varied": {"learn_from": 2},

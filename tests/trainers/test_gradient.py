@@ -20,7 +20,14 @@ from trainers.local import train
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"algorithm": "gspo"}, {"algorithm": "ppo"}, {"kl_coefficient": 0.1}, {"aggregation": "seq-mean-token-sum"}],
+    [
+        {},
+        {"algorithm": "gspo"},
+        {"algorithm": "ppo"},
+        {"kl_coefficient": 0.1},
+        {"entropy_bonus": -0.1},
+        {"aggregation": "seq-mean-token-sum"},
+    ],
     ids=lambda changes: "-".join(map(str, changes.values())) or "grpo",
 )
 def test_results_shown_to_the_policy_get_none(

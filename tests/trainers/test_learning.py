@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,20 @@ def test_it_learns(known_recipe: Callable[..., Any], tmp_path: Path, silent: Con
     assert sum(rewards[-3:]) / 3 > 0.95
     assert all(row["logprob_error"] < 1e-4 for row in rows if row["logprob_error"] is not None)
     assert all(row["approx_kl"] is not None and row["entropy"] >= 0 for row in rows[:6])
+
+
+def test_the_entropy_goes_where_its_bonus_says(
+    known_recipe: Callable[..., Any], tmp_path: Path, silent: Console
+) -> None:
+    found = {}
+    for bonus in (-1.0, 1.0):
+        train(known_recipe(steps=8, samples=4, entropy_bonus=bonus), tmp_path / str(bonus), console=silent)
+        found[bonus] = [row["entropy"] for row in read_metrics(tmp_path / str(bonus)) if row["phase"] == "train"]
+    assert found[-1.0][0] == found[1.0][0] == pytest.approx(math.log(270), abs=0.1), (
+        "it begins at the most that there is"
+    )
+    assert found[-1.0][-1] < found[-1.0][0] - 0.5
+    assert found[1.0][-1] == pytest.approx(found[1.0][0], abs=0.1)
 
 
 def test_the_value_head_learns_alone_while_the_policy_stands_still(

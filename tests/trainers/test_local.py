@@ -202,7 +202,7 @@ def test_without_its_start_a_run_is_not_compared(tiny_recipe: Callable[..., Any]
     "changes",
     [
         {"algorithm": "gspo", "aggregation": "seq-mean-token-mean"},
-        {"kl_coefficient": 0.1, "minibatches": 2, "epochs": 2, "negative_weight": 0.2},
+        {"kl_coefficient": 0.1, "entropy_bonus": -0.1, "minibatches": 2, "epochs": 2, "negative_weight": 0.2},
     ],
 )
 def test_variants(tiny_recipe: Callable[..., Any], tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -122,8 +122,8 @@ class VerlRecipe(BaseRecipe):
     kl_coefficient: float = Field(default=0.0, ge=0)
     """Weight of the divergence from the starting policy in the loss; above 0 that policy is kept in memory besides."""
 
-    entropy_bonus: float = Field(default=0.0, ge=0)
-    """Weight of the policy's entropy in the loss."""
+    entropy_bonus: float = 0.0
+    """Weight of the policy's entropy in the loss; below 0 the policy grows surer of what it prefers already."""
 
     # ------------------------------------------------------------------------------------------------------------- ppo only
 
