@@ -1,8 +1,8 @@
 """Logprobs of chosen tokens, and entropies, straight from hidden states, without keeping a number for each token of the vocabulary.
 
 The logits of a step are larger than the model (16 documents of 112 tokens over 49,152: 350 MB, three times over with softmax and gradient). The
-gradient of a token's logprob with respect to the hidden state h is W[token] - E[W[v]] over v drawn from the model: a vector of h's size. That of the
-entropy H is another, -E[(log p[v] + H) W[v]]. So both are computed at once, a few rows at a time, and the logits are forgotten.
+gradient of a token's logprob with respect to the hidden state h is W[token] - E[W[v]] over v drawn from the model: a vector of h's size; that
+of the entropy H is -E[(log p[v] + H) W[v]]. So both are computed at once, a few rows at a time, and the logits are forgotten.
 
 Axes: N tokens, H hidden, V vocabulary.
 """
