@@ -4,6 +4,12 @@
     llmi train long-grpo seed=1 --run-dir runs/grpo-1
     python -m benchmarks.learning "GRPO, seed 0=runs/grpo-0" "GRPO, seed 1=runs/grpo-1" --documents runs/grpo-0
 
+Other temperatures, more tasks: evaluate the start and the run in the same way, and name both folders.
+
+    llmi evaluate heldout --policy warm-start --temperature 0 --judge embedded -o runs/start-t0
+    llmi evaluate heldout --policy runs/grpo-0 --temperature 0 --judge embedded -o runs/grpo-0-t0
+    python -m benchmarks.learning ... --evaluations "GRPO, seed 0=runs/start-t0:runs/grpo-0-t0"
+
 A training takes hours on a CPU; Ctrl-C stops it, `--resume` goes on. What was written by hand at the end of `learning.md`, under the line
 `## Notes`, is kept when the file is made again.
 """
@@ -22,6 +28,11 @@ import numpy as np
 from PIL import Image
 
 from llmi_env.comparison import Evaluation, compare, mean_of_known
+from llmi_env.evaluate.comparing import compare_results
+from llmi_env.evaluate.kept import EvaluationFolder
+from llmi_env.evaluate.results import Results
+from llmi_env.evaluate.showing import interval, number
+from llmi_env.evaluate.tool_use import PARTS
 from llmi_env.render import to_pixels
 from llmi_env.rewards import RewardReport
 from llmi_env.rollout import Rollout
@@ -88,9 +99,9 @@ def documents(run: Run, folder: Path) -> list[Path]:
     chosen = groups[:: max(1, len(groups) // DOCUMENTS)][:DOCUMENTS]
     rows = [np.hstack([_page(side[0]) for side in pair]) for pair in chosen]
     paths = []
-    for number, start in enumerate(range(0, len(rows), 5), start=1):
+    for sheet_number, start in enumerate(range(0, len(rows), 5), start=1):
         sheet = Image.fromarray(np.vstack(rows[start : start + 5]))
-        paths.append(folder / f"learning-documents-{number}.jpg")
+        paths.append(folder / f"learning-documents-{sheet_number}.jpg")
         sheet.save(paths[-1], quality=80, optimize=True)
     return paths
 
@@ -153,10 +164,35 @@ def _terms(side: Evaluation) -> list[str]:
     return sorted({name for report in _reports(side) for name in report.values})
 
 
+def evaluations(pairs: Sequence[str]) -> str:
+    """A table of `NAME=BEFORE:AFTER`, folders of `llmi evaluate`."""
+    lines = [
+        "| run | temperature | measure | before | after | difference, 95 % interval |",
+        "|---|---|---|---:|---:|---|",
+    ]
+    for pair in pairs:
+        name, _, folders = pair.rpartition("=")
+        paths = [Path(folder) for folder in folders.split(":")]
+        if len(paths) != 2 or not name:
+            raise SystemExit(f"--evaluations {pair}: expected NAME=BEFORE:AFTER with two folders of llmi evaluate")
+        sides = [EvaluationFolder(path) for path in paths]
+        temperatures = list(dict.fromkeys(str(side.config["source"]["temperature"]) for side in sides))
+        found = compare_results(*map(Results.load, paths))
+        changes = {"tool accuracy": found.tools["accuracy"], "reward": found.measures["reward"]}
+        parts = {PARTS[part][0]: found.tools[part] for part in PARTS if part in found.tools}
+        for measure, change in (changes | parts).items():
+            ends = interval(change.low, change.high, signed=True)
+            cells = (name, " and ".join(temperatures), measure, number(change.before), number(change.after))
+            lines.append(f"| {' | '.join(cells)} | {number(change.difference, signed=True)} {ends} |")
+    return "\n".join(lines)
+
+
 # ------------------------------------------------------------------------------------------------------------------------ page
 
 
-def page(runs: Sequence[Run], sheets: Sequence[Path], ablation: Path | None, notes: str) -> str:
+def page(
+    runs: Sequence[Run], sheets: Sequence[Path], ablation: Path | None, evaluated: Sequence[str], notes: str
+) -> str:
     """The text of `learning.md`."""
     first = runs[0]
     parts = [
@@ -171,6 +207,8 @@ def page(runs: Sequence[Run], sheets: Sequence[Path], ablation: Path | None, not
     ]
     for run in runs:
         parts += [f"## {run.name}", "\n".join(comparison(run))]
+    if evaluated:
+        parts += ["## Evaluated apart from the training", "By `llmi evaluate heldout`.", evaluations(evaluated)]
     if ablation is not None:
         text = (ablation / "comparison.md").read_text(encoding="utf-8")
         parts.append(text.replace("# Training under", "## Training under", 1).strip())
@@ -185,6 +223,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="finished runs, in the order of the tables")
     parser.add_argument("--documents", metavar="FOLDER", help="a run whose documents are shown before and after")
     parser.add_argument("--ablation", type=Path, metavar="FOLDER", help="of `llmi ablate --train`, to be included")
+    parser.add_argument(
+        "--evaluations",
+        action="append",
+        default=[],
+        metavar="NAME=BEFORE:AFTER",
+        help="folders of llmi evaluate; may come again",
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of learning.md and its pictures")
     options = parser.parse_args()
     runs = [read_run(argument) for argument in options.runs]
@@ -194,7 +239,7 @@ def main() -> None:
     notes = written[written.index(NOTES) :].strip() if NOTES in written else ""
     curves(runs, options.out / "learning.png")
     sheets = documents(read_run(options.documents), options.out) if options.documents else []
-    target.write_text(page(runs, sheets, options.ablation, notes), encoding="utf-8")
+    target.write_text(page(runs, sheets, options.ablation, options.evaluations, notes), encoding="utf-8")
     print(target)
 
 
