@@ -1,4 +1,4 @@
-"""How long a GRPO step takes: the local trainer beside TRL's. Makes `results/training.md`.
+"""How long a GRPO step takes: the local trainer beside TRL's and verl's. Makes `results/training.md`.
 
     make .venv-friends/.ready             # once: TRL in an environment of its own
     python -m benchmarks.training         # all of it, about a quarter of an hour on two cores
@@ -7,6 +7,7 @@
 SmolLM2-135M-Instruct with a LoRA adapter; the same tasks, group size, length of documents, rank, learning rate and precision on both sides.
 All documents have the same length: TRL is told to forbid eos, for us it is a token like any other. Each side is a process of its own, and they
 take their steps in turns, so that whatever else the machine does falls on both: read the ratios, and the seconds as those of one machine.
+verl goes its own way, so it is measured alone after them, with documents that may end: compare its tokens a second.
 
 Then what a step waits: the same trainer with documents that end where they end, and tools and a judge that are simulated with declared
 latencies; and again without latencies, which must give the same numbers to the last bit.
@@ -41,7 +42,8 @@ OUT = HERE / "results" / "training.md"
 OURS = "local trainer"
 FRIENDS = Path(".venv-friends/bin/python")
 JUDGE, TOOL = 2.0, 1.0
-SIDES = {OURS: "local_training.py", "TRL": "trl_training.py"}
+VERL = "verl"
+SIDES = {OURS: "local_training.py", "TRL": "trl_training.py", VERL: "verl_training.py"}
 _CONSOLE = Console(stderr=True)
 
 
@@ -53,7 +55,7 @@ class Side:
         self._log = folder / "log"
         folder.mkdir(parents=True)
         replace(work, folder=str(folder)).write(folder / "work.json")
-        python = sys.executable if name == OURS else str(FRIENDS.absolute())
+        python = str(FRIENDS.absolute()) if name == "TRL" else sys.executable
         # Threads that wait for each other sleep on both sides: spinning ones would take the other work's cores.
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
         paths = [str(HERE.parent), str(HERE / "rivals"), os.environ.get("PYTHONPATH", "")]
@@ -85,8 +87,9 @@ class Side:
         raise SystemExit(f"{self.name} ended early:\n{self._log.read_text()[-3000:]}")
 
     def close(self) -> None:
-        """End it."""
-        self._process.kill()
+        """End it; verl, which does not wait for its turn, ends by itself and takes Ray with it."""
+        if self.name != VERL:
+            self._process.kill()
         self._process.wait()
 
 
@@ -159,7 +162,13 @@ def compared(measured: dict[str, list[Step]]) -> list[str]:
         parts = " | ".join(f"{middle(steps, part):.1f}" for part in ("sampling", "update", "waiting", "total"))
         lines.append(f"| {name} | {parts} | {speed(steps):.0f} | {max(step.memory for step in steps):.1f} |")
     for name, steps in measured.items():
-        if name == OURS:
+        if name == VERL:
+            ratio = speed(ours) / speed(steps)
+            lines += [
+                "",
+                f"verl's tokens a second over ours, medians: {1 / ratio:.2f}, so we are {ratio:.1f} times as fast.",
+            ]
+        if name in (OURS, VERL):
             continue
         # Pair by pair: the two steps of a pair had the machine in the same minutes.
         ratios = {
@@ -201,7 +210,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=4, help="tasks of a step")
     parser.add_argument("--samples", type=int, default=4, help="documents of a task")
     parser.add_argument("--tokens", type=int, default=112, help="tokens of a document")
-    parser.add_argument("--rivals", default="TRL", help="by comma, or none")
+    parser.add_argument("--rivals", default=f"TRL,{VERL}", help="by comma, or none")
     parser.add_argument("--only", choices=["speed", "waiting"], help="one half of it, printed")
     parser.add_argument("--print", action="store_true", help="print the results and write nothing")
     options = parser.parse_args()
@@ -211,7 +220,7 @@ def main() -> None:
     if "TRL" in names and not FRIENDS.exists():
         parser.error(f"{FRIENDS} is missing: make .venv-friends/.ready, or --rivals none")
     lines = [
-        "# A GRPO step of the local trainer beside TRL's",
+        "# A GRPO step of the local trainer beside TRL's and verl's",
         "",
         "Made by `python -m benchmarks.training` (its text says what is done).",
         "",
@@ -221,14 +230,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = make_work(Path(folder), options)
         if options.only != "waiting":
-            measured = in_turns([(name, work) for name in names], options.steps)
+            turning = [name for name in names if name != VERL]
+            measured = dict(zip(turning, in_turns([(name, work) for name in turning], options.steps), strict=True))
+            if VERL in names:
+                alone = replace(work, fixed=False, steps=options.steps + 1)
+                (measured[VERL],) = in_turns([(VERL, alone)], options.steps)
             lines += [
                 "",
                 "## Speed",
                 "",
-                "One pass over all documents. Our update also computes the logged divergence from the start, which TRL does not log.",
+                "One pass over all documents. Our update also computes the logged divergence from the start, which TRL does not log. verl's "
+                "holds the logprobs that it computes again before it learns, and handing the weights to the sampler; its memory is that of "
+                "its largest process.",
                 "",
-                *compared(dict(zip(names, measured, strict=True))),
+                *compared(measured),
             ]
         if options.only != "speed":
             calling = {"model": "warm-start", "micro_batch": options.samples}

@@ -14,21 +14,26 @@ import trainers.policy_model
 from llmi_env.models import load_model
 from llmi_env.testing import simulated_config
 from llmi_env.tokenizers import HFTokenizer
+from llmi_env.world.config import WorldConfig
 from trainers.recipe import Recipe, load_recipe
 from trainers.run_folder import RunLog
 
 
-def recipe(work: Work) -> Recipe:
-    """The work as a recipe; the judge's scores are hashes, so that every document has a gradient."""
-    services = simulated_config(
+def services(work: Work) -> WorldConfig:
+    """Simulated tools and judge; the judge's scores are hashes, so that every document has a gradient."""
+    return simulated_config(
         tools={name: {"latency": work.tool} for name in ("search", "diffusion", "code", "edit")},
         judge={"latency": work.judge, "concurrency": 64},
     )
+
+
+def recipe(work: Work) -> Recipe:
+    """The work as a recipe."""
     made = load_recipe(
         {
             "name": "training",
             "model": work.model,
-            "env": {"world": "in_process", "tasks": work.tasks, "services": services.model_dump(mode="json")},
+            "env": {"world": "in_process", "tasks": work.tasks, "services": services(work).model_dump(mode="json")},
             "eval_tasks": work.tasks,
             "eval_size": 1,
             "seed": work.seed,

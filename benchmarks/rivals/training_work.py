@@ -86,10 +86,10 @@ class Step:
     rewards: tuple[float | None, ...] = ()
 
 
-def say(step: Step) -> None:
-    """Tell of a finished step, and wait to be told to go on."""
+def say(step: Step, wait: bool = True) -> None:
+    """Tell of a finished step, and wait to be told to go on, where it may be waited."""
     print("\n" + _MARK + json.dumps(asdict(step)), file=sys.__stdout__, flush=True)
-    if not sys.stdin.readline():
+    if wait and not sys.stdin.readline():
         sys.exit(0)  # nobody is there any more
 
 
