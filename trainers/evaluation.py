@@ -21,9 +21,7 @@ def interleaved(tasks: Iterable[Task], seed: int) -> list[Task]:
     Tasks are shuffled within their kind (the tools that they need); a kind's tasks then stand at equal distances.
     """
     dice = random.Random(seed)
-    kinds: dict[tuple[str, ...], list[Task]] = {}
-    for task in tasks:
-        kinds.setdefault(tuple(sorted(task.tools)), []).append(task)
+    kinds = _by_kind(tasks)
     placed: list[tuple[float, float, Task]] = []
     for kind in sorted(kinds):
         members = kinds[kind]
@@ -31,6 +29,25 @@ def interleaved(tasks: Iterable[Task], seed: int) -> list[Task]:
         offset = dice.random()
         placed += [((index + offset) / len(members), dice.random(), task) for index, task in enumerate(members)]
     return [task for _, _, task in sorted(placed, key=lambda entry: entry[:2])]
+
+
+def by_turns(tasks: Iterable[Task], seed: int, place: int) -> Task:
+    """The task at a place of an endless line in which all kinds of need come equally often, however many tasks each has.
+
+    The kinds take turns in rounds, in each round in another order. The tasks of a kind come again, in another order, when all of them were there.
+    """
+    kinds = _by_kind(tasks)
+    turn, at = divmod(place, len(kinds))
+    kind = random.Random(f"{seed} turn {turn}").sample(sorted(kinds), len(kinds))[at]
+    again, index = divmod(turn, len(kinds[kind]))
+    return random.Random(f"{seed} {kind} {again}").sample(kinds[kind], len(kinds[kind]))[index]
+
+
+def _by_kind(tasks: Iterable[Task]) -> dict[tuple[str, ...], list[Task]]:
+    kinds: dict[tuple[str, ...], list[Task]] = {}
+    for task in tasks:
+        kinds.setdefault(tuple(sorted(task.tools)), []).append(task)
+    return kinds
 
 
 def pick(tasks: Iterable[Task], size: int, seed: int) -> list[Task]:

@@ -207,7 +207,8 @@ async def _train(
             taken, batches = progress.tasks, []
             ahead = Ahead(model, reference, recipe)
             for number in range(recipe.dynamic_sampling.max_batches if recipe.dynamic_sampling else 1):
-                tasks = tasks_from(named.train_tasks, recipe.seed, taken, recipe.tasks_per_step - len(differing))
+                wanted = recipe.tasks_per_step - len(differing)
+                tasks = tasks_from(named.train_tasks, recipe.seed, taken, wanted, recipe.task_mix)
                 first, seed = taken - progress.tasks, step_seed(recipe.seed, step, number)
                 batches.append(await writer.write(tasks, recipe.samples, seed, first, ahead.work))
                 taken += len(tasks)

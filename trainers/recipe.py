@@ -29,6 +29,9 @@ _MAY_CHANGE = frozenset(
 )  # fmt: skip
 
 
+TaskMix = Literal["as_is", "even"]
+
+
 class BaseRecipe(BaseModel):
     """Options that every trainer takes. `env` is a preset of the environment with changes: `{preset: offline, reward: paper}`."""
 
@@ -112,6 +115,10 @@ class Recipe(BaseRecipe):
 
     trainer: Literal["local"] = "local"
     """Which trainer carries it out: `local` is one process."""
+
+    task_mix: TaskMix = "as_is"
+    """How often each kind of need comes, that is, each set of tools that tasks name: `as_is` as often as the tasks have it; `even` all equally
+    often. What is rare among the tasks (two pictures, or none) is else worsened by what is common."""
 
     algorithm: Literal["grpo", "gspo", "ppo"] = "grpo"
     """`grpo` weighs each token by its own ratio, `gspo` a whole document by one; `ppo` learns a value head besides."""

@@ -16,8 +16,8 @@ from llmi_env.task import Task
 from llmi_env.world.protocol import World
 from llmi_env.world_source import tool_specs
 from trainers.display import Display
-from trainers.evaluation import interleaved
-from trainers.recipe import Recipe
+from trainers.evaluation import by_turns, interleaved
+from trainers.recipe import Recipe, TaskMix
 
 
 class Writer:
@@ -94,8 +94,10 @@ def step_seed(seed: int, step: int, batch: int = 0) -> int:
     return (batch << 64) + (seed << 20) + step
 
 
-def tasks_from(tasks: Sequence[Task], seed: int, taken: int, count: int) -> list[Task]:
-    """The next tasks after `taken` ones: epoch after epoch, each in an order of its own."""
+def tasks_from(tasks: Sequence[Task], seed: int, taken: int, count: int, mix: TaskMix = "as_is") -> list[Task]:
+    """The next tasks after `taken` ones: epoch after epoch, each in an order of its own; or all kinds of need equally often."""
+    if mix == "even":
+        return [by_turns(tasks, seed, place) for place in range(taken, taken + count)]
     found: list[Task] = []
     for place in range(taken, taken + count):
         epoch, index = divmod(place, len(tasks))

@@ -15,7 +15,8 @@ from llmi_env.rewards.report import RewardReport
 from llmi_env.rollout import Rollout
 from llmi_env.task import Task
 from llmi_env.transcript import Ledger
-from trainers.evaluation import interleaved, pick, summary
+from trainers.evaluation import by_turns, interleaved, pick, summary
+from trainers.writing import tasks_from
 
 PICTURE = Picture(Image.new("RGB", (4, 4)), Provenance("test"))
 PARAMS = {"search": {"query": "owl"}, "code": {"code": "plt.plot([1])"}}
@@ -132,3 +133,28 @@ def test_a_summary_tells_what_tools_took_where_it_is_asked_to() -> None:
         "tool/search/queue_p90_s": 0.5,
         "tool/search/queue_p99_s": 0.5,
     }
+
+
+def needing(*counts: tuple[tuple[str, ...], int]) -> list[Task]:
+    return [Task(f"{tools} {n}.", tools=tools, id=f"{tools} {n}") for tools, count in counts for n in range(count)]
+
+
+def test_an_even_mix_has_every_kind_as_often_and_no_task_before_its_time() -> None:
+    tasks = needing((("search",), 30), (("code", "search"), 6), ((), 3))
+    line = [by_turns(tasks, 7, place) for place in range(36)]
+    for start in range(0, 36, 3):
+        assert {task.tools for task in line[start : start + 3]} == {("search",), ("code", "search"), ()}
+    for tools, count in ((("search",), 12), (("code", "search"), 6), ((), 3)):
+        mine = [task.id for task in line if task.tools == tools]
+        assert all(len(set(mine[start : start + count])) == count for start in range(0, len(mine), count))
+    assert line == [by_turns(tasks, 7, place) for place in range(36)]
+    assert line != [by_turns(tasks, 8, place) for place in range(36)]
+
+
+def test_the_mix_that_a_step_takes() -> None:
+    tasks = needing((("search",), 30), (("code", "search"), 6))
+    as_they_are = Counter(task.tools for task in tasks_from(tasks, 0, 0, 12))
+    assert as_they_are == {("search",): 10, ("code", "search"): 2}
+    even = tasks_from(tasks, 0, 4, 12, "even")
+    assert Counter(task.tools for task in even) == {("search",): 6, ("code", "search"): 6}
+    assert even == [*tasks_from(tasks, 0, 4, 5, "even"), *tasks_from(tasks, 0, 9, 7, "even")]
