@@ -34,7 +34,7 @@ def interleaved(tasks: Iterable[Task], seed: int) -> list[Task]:
 def by_turns(tasks: Iterable[Task], seed: int, place: int) -> Task:
     """The task at a place of an endless line in which all kinds of need come equally often, however many tasks each has.
 
-    The kinds take turns in rounds, in each round in another order. The tasks of a kind come again, in another order, when all of them were there.
+    The kinds take turns in rounds, in each round in another order. Tasks of a kind come again, in another order, when all of them were there.
     """
     kinds = _by_kind(tasks)
     turn, at = divmod(place, len(kinds))
