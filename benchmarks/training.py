@@ -160,7 +160,8 @@ def compared(measured: dict[str, list[Step]]) -> list[str]:
     ]
     for name, steps in measured.items():
         parts = " | ".join(f"{middle(steps, part):.1f}" for part in ("sampling", "update", "waiting", "total"))
-        lines.append(f"| {name} | {parts} | {speed(steps):.0f} | {max(step.memory for step in steps):.1f} |")
+        memory = max(step.memory for step in steps)
+        lines.append(f"| {name} | {parts} | {speed(steps):.0f} | {f'{memory:.1f}' if memory else ''} |")
     for name, steps in measured.items():
         if name == VERL:
             ratio = speed(ours) / speed(steps)
@@ -240,8 +241,8 @@ def main() -> None:
                 "## Speed",
                 "",
                 "One pass over all documents. Our update also computes the logged divergence from the start, which TRL does not log. verl's "
-                "holds the logprobs that it computes again before it learns, and handing the weights to the sampler; its memory is that of "
-                "its largest process.",
+                "holds the logprobs that it computes again before it learns, and handing the weights to the sampler; its memory, of many "
+                "processes, is not measured.",
                 "",
                 *compared(measured),
             ]

@@ -7,7 +7,6 @@ does wherever sampler and trainer are two processes; that counts as update here.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ class Telling(RunLog):
                 waiting=seconds["waiting"],
                 update=sum(told.get(f"timing_s/{part}", 0.0) for part in _UPDATE),
                 tokens=metrics["tokens"],
-                memory=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6,
+                memory=0.0,  # of the processes of Ray, which are not ours
                 logprob_error=metrics["logprob_error"],
             ),
             wait=False,
