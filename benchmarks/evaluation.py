@@ -321,7 +321,7 @@ def report(cells: dict[Load, Cell], load: Load, kill: tuple[int, Cell, int]) -> 
         "",
         "Made by `python -m benchmarks.evaluation` (its text says what is done).",
         "",
-        f"{os.cpu_count()} cores (load average {os.getloadavg()[1]:.1f}: other work ran beside it), {platform.machine()}, "
+        f"{os.cpu_count()} cores (load average {os.getloadavg()[1]:.1f} in the last five minutes, this run included), {platform.machine()}, "
         f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
         "",
         f"{load.items} items x {CRITERIA} criteria = {load.requests} requests, {PICTURES} pictures of {SIZE[0]} x {SIZE[1]} in each; "

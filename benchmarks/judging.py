@@ -220,8 +220,8 @@ def report(load: Load, crowd: Load, cells: dict[tuple[str, Load], Cell]) -> str:
         "",
         "Made by `python -m benchmarks.judging` (its text says what is done).",
         "",
-        f"{os.cpu_count()} cores (load average {os.getloadavg()[2]:.1f}: other work ran beside it), {platform.machine()}, "
-        f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
+        f"{os.cpu_count()} cores (load average {os.getloadavg()[2]:.1f} in the last quarter of an hour, this run included), "
+        f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
         "",
         f"## {load.episodes} episodes, a judge of {load.latency:g} s and {load.slots} slots",
         "",

@@ -208,7 +208,11 @@ def page(
     for run in runs:
         parts += [f"## {run.name}", "\n".join(comparison(run))]
     if evaluated:
-        parts += ["## Evaluated apart from the training", "By `llmi evaluate heldout`.", evaluations(evaluated)]
+        parts += [
+            "## Evaluated apart from the training",
+            "By `llmi evaluate`, before and after in the same way.",
+            evaluations(evaluated),
+        ]
     if ablation is not None:
         text = (ablation / "comparison.md").read_text(encoding="utf-8")
         parts.append(text.replace("# Training under", "## Training under", 1).strip())

@@ -97,8 +97,8 @@ def page(
             "",
             f"Made by `{asked}` (its text says what is done).",
             "",
-            f"{os.cpu_count()} cores (load average {os.getloadavg()[0]:.1f}: other work ran beside it), {platform.machine()}, Python "
-            f"{platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
+            f"{os.cpu_count()} cores (load average {os.getloadavg()[0]:.1f} in the last minute, this run included), {platform.machine()}, "
+            f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
             "",
             f"{load.documents} documents with {len(load.calls)} calls ({kinds}), begun together, each written at {load.pace:g} tokens a "
             f"second. Declared latencies: {latencies}; log-normal, {SPREAD:g} in the logarithm, these are the medians. All seeds are "

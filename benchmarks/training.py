@@ -1,7 +1,7 @@
 """How long a GRPO step takes: the local trainer beside TRL's and verl's. Makes `results/training.md`.
 
     make .venv-friends/.ready             # once: TRL in an environment of its own
-    python -m benchmarks.training         # all of it, about a quarter of an hour on two cores
+    python -m benchmarks.training         # all of it; with --steps 3 it takes a quarter of an hour on two cores
     python -m benchmarks.training --steps 2 --rivals none --print   # less, to see that it runs
 
 SmolLM2-135M-Instruct with a LoRA adapter; the same tasks, group size, length of documents, rank, learning rate and precision on both sides.
@@ -16,6 +16,7 @@ latencies; and again without latencies, which must give the same numbers to the 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -160,15 +161,11 @@ def compared(measured: dict[str, list[Step]]) -> list[str]:
     ]
     for name, steps in measured.items():
         parts = " | ".join(f"{middle(steps, part):.1f}" for part in ("sampling", "update", "waiting", "total"))
-        memory = max(step.memory for step in steps)
-        lines.append(f"| {name} | {parts} | {speed(steps):.0f} | {f'{memory:.1f}' if memory else ''} |")
+        memory = max((step.memory for step in steps if step.memory is not None), default=None)
+        lines.append(f"| {name} | {parts} | {speed(steps):.0f} | {'' if memory is None else f'{memory:.1f}'} |")
     for name, steps in measured.items():
         if name == VERL:
-            ratio = speed(ours) / speed(steps)
-            lines += [
-                "",
-                f"verl's tokens a second over ours, medians: {1 / ratio:.2f}, so we are {ratio:.1f} times as fast.",
-            ]
+            lines += ["", f"Our tokens a second over verl's, medians: {speed(ours) / speed(steps):.1f} times."]
         if name in (OURS, VERL):
             continue
         # Pair by pair: the two steps of a pair had the machine in the same minutes.
@@ -200,7 +197,8 @@ def waits(quick: list[Step], slow: list[Step], fixed: list[Step]) -> list[str]:
     return [
         *lines,
         "",
-        f"Reward, loss and gradient of all steps with and without latencies are {'the same' if same else 'DIFFERENT'}.",
+        f"Reward, loss and gradient of all steps with and without latencies are {'the same' if same else 'DIFFERENT'}. The aim is a share of "
+        f"less than 5 %: the {JUDGE + TOOL:g} s after the last token weigh the more, the shorter a step is.",
     ]
 
 
@@ -219,7 +217,9 @@ def main() -> None:
     if unknown := set(names) - set(SIDES):
         parser.error(f"no rival {', '.join(sorted(unknown))}; there are: {', '.join(set(SIDES) - {OURS})}")
     if "TRL" in names and not FRIENDS.exists():
-        parser.error(f"{FRIENDS} is missing: make .venv-friends/.ready, or --rivals none")
+        parser.error(f"{FRIENDS} is missing: make .venv-friends/.ready, or leave TRL out of --rivals")
+    if VERL in names and importlib.util.find_spec("verl") is None:
+        parser.error("verl is not installed: pip install 'llmi-env[verl]', or leave it out of --rivals")
     lines = [
         "# A GRPO step of the local trainer beside TRL's and verl's",
         "",
@@ -261,8 +261,9 @@ def main() -> None:
                 *waits(*in_turns([(OURS, run) for run in runs], options.steps)),
             ]
     lines[4:4] = [
-        f"{os.cpu_count()} cores (load average {os.getloadavg()[2]:.1f}), {platform.machine()}, Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}.",
+        f"{os.cpu_count()} cores (load average {os.getloadavg()[2]:.1f} in the last quarter of an hour, this run included), "
+        f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}. Versions are those of `constraints/main.txt`, "
+        "TRL's of `constraints/friends.txt`.",
         "",
     ]
     text = "\n".join(lines) + "\n"

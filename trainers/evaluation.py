@@ -31,16 +31,19 @@ def interleaved(tasks: Iterable[Task], seed: int) -> list[Task]:
     return [task for _, _, task in sorted(placed, key=lambda entry: entry[:2])]
 
 
-def by_turns(tasks: Iterable[Task], seed: int, place: int) -> Task:
-    """The task at a place of an endless line in which all kinds of need come equally often, however many tasks each has.
+def by_turns(tasks: Iterable[Task], seed: int, places: Iterable[int]) -> list[Task]:
+    """Tasks at places of an endless line in which all kinds of need come equally often, however many tasks each has.
 
     The kinds take turns in rounds, in each round in another order. Tasks of a kind come again, in another order, when all of them were there.
     """
     kinds = _by_kind(tasks)
-    turn, at = divmod(place, len(kinds))
-    kind = random.Random(f"{seed} turn {turn}").sample(sorted(kinds), len(kinds))[at]
-    again, index = divmod(turn, len(kinds[kind]))
-    return random.Random(f"{seed} {kind} {again}").sample(kinds[kind], len(kinds[kind]))[index]
+    found: list[Task] = []
+    for place in places:
+        turn, at = divmod(place, len(kinds))
+        kind = random.Random(f"{seed} turn {turn}").sample(sorted(kinds), len(kinds))[at]
+        again, index = divmod(turn, len(kinds[kind]))
+        found.append(random.Random(f"{seed} {kind} {again}").sample(kinds[kind], len(kinds[kind]))[index])
+    return found
 
 
 def _by_kind(tasks: Iterable[Task]) -> dict[tuple[str, ...], list[Task]]:

@@ -28,8 +28,8 @@ class Scored:
     Attributes:
         logprobs_BT: logprob of each response token; 0 in the padding.
         padding_mask_BT: true where there is a token.
-        entropies_BT: entropy in nats of what each response token was drawn from, where it was wanted; 0 in the padding.
         hidden_BTH: the model's last hidden state from which each response token is predicted; anything in the padding.
+        entropies_BT: entropy in nats of what each response token was drawn from, where it was wanted; 0 in the padding.
     """
 
     logprobs_BT: Tensor
@@ -76,16 +76,17 @@ def score_responses(
     before_NH = before_BTH.flatten(0, 1).index_select(0, places_N)
     chosen_N = responses_BT.flatten().index_select(0, places_N)
     if fast_head.fits(head):
-        found = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies)
+        logprobs_N, entropies_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies)
     else:
         logits_NV = head(before_NH)[:, :vocab_size].float()
-        found = fast_head.logprobs_of_logits(logits_NV, chosen_N, entropies)
-    zeros = torch.zeros(responses_BT.numel(), device=head.weight.device)
-    logprobs_BT, entropies_BT = (
-        None if of_N is None else zeros.index_copy(0, places_N, of_N).view_as(responses_BT) for of_N in found
-    )
-    assert logprobs_BT is not None
-    return Scored(logprobs_BT, padding_mask_BT, before_BTH, entropies_BT)
+        logprobs_N, entropies_N = fast_head.logprobs_of_logits(logits_NV, chosen_N, entropies)
+
+    def spread(numbers_N: Tensor) -> Tensor:
+        zeros = torch.zeros(responses_BT.numel(), device=head.weight.device)
+        return zeros.index_copy(0, places_N, numbers_N).view_as(responses_BT)
+
+    entropies_BT = None if entropies_N is None else spread(entropies_N)
+    return Scored(spread(logprobs_N), padding_mask_BT, before_BTH, entropies_BT)
 
 
 def _before_responses(

@@ -46,7 +46,7 @@ def chosen_logprobs(
         head: the output layer; see `fits`.
         chosen_N: the tokens.
         vocab_size: ids from here on cannot be drawn.
-        entropies: whether they are wanted; with a gradient they cost a third more.
+        entropies: whether they are wanted; with a gradient that takes a third product with the vocabulary.
     """
     weight_VH = head.weight.detach()[:vocab_size]
     stamp = (weight_VH.data_ptr(), head.weight._version, vocab_size, in_bfloat16(head))

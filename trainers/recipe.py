@@ -118,7 +118,7 @@ class Recipe(BaseRecipe):
 
     task_mix: TaskMix = "as_is"
     """How often each kind of need comes, that is, each set of tools that tasks name: `as_is` as often as the tasks have it; `even` all equally
-    often. What is rare among the tasks (two pictures, or none) is else worsened by what is common."""
+    often, so that what is rare among the tasks is practised as much as what is common."""
 
     algorithm: Literal["grpo", "gspo", "ppo"] = "grpo"
     """`grpo` weighs each token by its own ratio, `gspo` a whole document by one; `ppo` learns a value head besides."""

@@ -96,10 +96,8 @@ def step_seed(seed: int, step: int, batch: int = 0) -> int:
 
 def tasks_from(tasks: Sequence[Task], seed: int, taken: int, count: int, mix: TaskMix = "as_is") -> list[Task]:
     """The next tasks after `taken` ones: epoch after epoch, each in an order of its own; or all kinds of need equally often."""
+    places = range(taken, taken + count)
     if mix == "even":
-        return [by_turns(tasks, seed, place) for place in range(taken, taken + count)]
-    found: list[Task] = []
-    for place in range(taken, taken + count):
-        epoch, index = divmod(place, len(tasks))
-        found.append(interleaved(tasks, (seed << 16) + epoch)[index])
-    return found
+        return by_turns(tasks, seed, places)
+    epochs = {epoch: interleaved(tasks, (seed << 16) + epoch) for epoch in {place // len(tasks) for place in places}}
+    return [epochs[place // len(tasks)][place % len(tasks)] for place in places]

@@ -27,27 +27,24 @@ def services(work: Work) -> WorldConfig:
     )
 
 
-def recipe(work: Work) -> Recipe:
-    """The work as a recipe."""
-    made = load_recipe(
-        {
-            "name": "training",
-            "model": work.model,
-            "env": {"world": "in_process", "tasks": work.tasks, "services": services(work).model_dump(mode="json")},
-            "eval_tasks": work.tasks,
-            "eval_size": 1,
-            "seed": work.seed,
-            "steps": work.steps,
-            "tasks_per_step": len(work.prompts),
-            "samples": work.samples,
-            "max_tokens": work.tokens,
-            "lora_rank": work.lora_rank,
-            "lr": work.lr,
-            "micro_batch": work.micro_batch,
-        }
-    )
-    assert isinstance(made, Recipe)
-    return made
+def options(work: Work, world: str) -> dict[str, Any]:
+    """The work as options that recipes of all our trainers have."""
+    return {
+        "name": "training",
+        "model": work.model,
+        "env": {"world": world, "tasks": work.tasks, "services": services(work).model_dump(mode="json")},
+        "eval_tasks": work.tasks,
+        "eval_size": 1,
+        "seed": work.seed,
+        "steps": work.steps,
+        "tasks_per_step": len(work.prompts),
+        "samples": work.samples,
+        "max_tokens": work.tokens,
+        "lora_rank": work.lora_rank,
+        "lora_alpha": 2 * work.lora_rank,
+        "lr": work.lr,
+        "micro_batch": work.micro_batch,
+    }
 
 
 class Turns(RunLog):
@@ -58,20 +55,8 @@ class Turns(RunLog):
         super().write(metrics)
         if metrics["phase"] != "train":
             return
-        seconds = metrics["seconds"]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        say(
-            Step(
-                total=seconds["total"],
-                sampling=seconds["sampling"],
-                waiting=seconds["waiting"],
-                update=seconds["update"],
-                tokens=metrics["tokens"],
-                memory=memory,
-                logprob_error=metrics["logprob_error"],
-                rewards=(metrics["reward"], metrics["loss"], metrics["grad_norm"]),
-            )
-        )
+        say(Step.logged(metrics, memory, rewards=(metrics["reward"], metrics["loss"], metrics["grad_norm"])))
 
 
 def endless(*args: Any, **kwargs: Any) -> tuple[Any, HFTokenizer]:
@@ -86,7 +71,9 @@ def main() -> None:
     if work.fixed:
         trainers.policy_model.load_model = endless  # type: ignore[attr-defined]
     trainers.local.RunLog = Turns  # type: ignore[attr-defined]
-    trainers.local.train(recipe(work), Path(work.folder) / "run")
+    recipe = load_recipe(options(work, "in_process"))
+    assert isinstance(recipe, Recipe)
+    trainers.local.train(recipe, Path(work.folder) / "run")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Step:
         waiting: in which neither sampler nor optimiser computed.
         update: forward, backward and optimiser.
         tokens: sampled.
-        memory: of the process so far at the highest, in GB.
+        memory: of the process so far at the highest, in GB; none where a side does not say.
         logprob_error: largest distance between a logprob as sampled and as computed again; none where a side does not say.
         rewards: of the documents, to be compared between runs of one side.
     """
@@ -81,9 +82,16 @@ class Step:
     waiting: float
     update: float
     tokens: int
-    memory: float
+    memory: float | None
     logprob_error: float | None = None
     rewards: tuple[float | None, ...] = ()
+
+    @classmethod
+    def logged(cls, metrics: Mapping[str, Any], memory: float | None, **more: Any) -> Step:
+        """The step that a line of our `metrics.jsonl` tells of; `more` replaces and adds fields."""
+        seconds = {name: metrics["seconds"][name] for name in ("total", "sampling", "waiting", "update")}
+        told = {"tokens": metrics["tokens"], "logprob_error": metrics["logprob_error"]}
+        return cls(**seconds | told | {"memory": memory} | more)
 
 
 def say(step: Step, wait: bool = True) -> None:

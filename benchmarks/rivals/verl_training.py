@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local_training import services
+from local_training import options
 from training_work import Step, Work, say
 
 import trainers.verl.launch
@@ -26,28 +26,15 @@ _UPDATE = ("old_log_prob", "ref", "adv", "update_actor", "update_weights")
 def recipe(work: Work) -> VerlRecipe:
     """The work as a recipe of verl."""
     made = load_recipe(
-        {
-            "name": "training",
+        options(work, "local")
+        | {
             "trainer": "verl",
             "device": "cpu",
-            "model": work.model,
-            "env": {"world": "local", "tasks": work.tasks, "services": services(work).model_dump(mode="json")},
-            "eval_tasks": work.tasks,
-            "eval_size": 1,
             "eval_every": 0,
             "save_every": 0,
-            "seed": work.seed,
-            "steps": work.steps,
-            "tasks_per_step": len(work.prompts),
-            "samples": work.samples,
             "max_prompt_tokens": 512,
-            "max_tokens": work.tokens,
-            "lora_rank": work.lora_rank,
-            "lora_alpha": 2 * work.lora_rank,
-            "lr": work.lr,
             "lr_schedule": "constant",
             "weight_decay": 0.0,
-            "micro_batch": work.micro_batch,
             "logprob_micro_batch": work.micro_batch,
             "gradient_checkpointing": False,
         }
@@ -64,19 +51,8 @@ class Telling(RunLog):
         super().write_once(metrics)
         if metrics["phase"] != "train":
             return
-        seconds, told = metrics["seconds"], metrics["verl"]
-        say(
-            Step(
-                total=seconds["total"],
-                sampling=seconds["sampling"],
-                waiting=seconds["waiting"],
-                update=sum(told.get(f"timing_s/{part}", 0.0) for part in _UPDATE),
-                tokens=metrics["tokens"],
-                memory=0.0,  # of the processes of Ray, which are not ours
-                logprob_error=metrics["logprob_error"],
-            ),
-            wait=False,
-        )
+        update = sum(metrics["verl"].get(f"timing_s/{part}", 0.0) for part in _UPDATE)
+        say(Step.logged(metrics, None, update=update), wait=False)
 
 
 def main() -> None:

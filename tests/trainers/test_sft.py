@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
-from typer.testing import CliRunner
+from typer.testing import CliRunner  # noqa: E402
 
-from llmi_env import models
-from llmi_env.errors import AssetError, TaskError
-from llmi_env.task_sets import load_tasks
-from trainers import sft
+from llmi_env import models  # noqa: E402
+from llmi_env.errors import AssetError, TaskError  # noqa: E402
+from llmi_env.task_sets import load_tasks  # noqa: E402
+from trainers import sft  # noqa: E402
 
 
 @pytest.fixture
@@ -78,8 +78,6 @@ def test_none_ship_for_other_tasks(tiny_policy: Path) -> None:
 def test_an_adapter_is_trained_further(tiny_policy: Path, demos: Path, tmp_path: Path) -> None:
     model, tokenizer = models.load_model(tiny_policy)
     examples = sft.load_examples(tokenizer, demos)
-    import torch
-
     torch.manual_seed(0)  # of the adapter's start
     model = sft.add_lora(model, rank=2)
     losses = [loss for _, loss in sft.fine_tune(model, tokenizer, examples, steps=6, batch=4, lr=1e-2)]
@@ -103,8 +101,6 @@ def test_every_demonstration_comes_once_in_an_epoch(tiny_policy: Path, demos: Pa
 
 
 def test_it_learns_and_what_it_writes_can_be_loaded(tiny_policy: Path, demos: Path) -> None:
-    import torch
-
     model, tokenizer = models.load_model(tiny_policy)
     torch.manual_seed(0)
     model = sft.add_lora(model, rank=4)
