@@ -254,9 +254,9 @@ def main() -> None:
                 "",
                 f"## Waiting for a judge of {JUDGE:g} s and tools of {TOOL:g} s",
                 "",
-                "The warm start, which writes calls, and one pass for each group. While the last judgments are awaited, the update begins "
-                "with what needs no reward: logprobs under the reference and the first two forward passes (`trainers/ahead.py`). "
-                "Waiting is the rest.",
+                "The warm start, which writes calls, and one pass for each group. While the last judgments are awaited, the update begins: "
+                "with logprobs under the reference, the gradients of the groups that are judged, and two forward passes of those that are "
+                "not (`trainers/ahead.py`). Waiting is the rest.",
                 "",
                 *waits(*in_turns([(OURS, run) for run in runs], options.steps)),
             ]

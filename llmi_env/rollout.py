@@ -29,6 +29,7 @@ from llmi_env.world.protocol import World
 
 __all__ = [
     "NOT_SCORED",
+    "Awaited",
     "Feedback",
     "Meanwhile",
     "Rollout",
@@ -50,7 +51,7 @@ class RolloutBatch:
         stats: what the policy did.
         seconds: from the first prompt to the last judgment.
         after: the part of it in which nothing was left to write or to do meanwhile: waiting for tools and judges.
-        meanwhile: what the caller did while it waited.
+        meanwhile: seconds in which the caller did something else while it waited.
     """
 
     rollouts: tuple[Rollout, ...]
@@ -60,8 +61,35 @@ class RolloutBatch:
     meanwhile: float = 0.0
 
 
-Meanwhile = Callable[[Sequence[Ledger], Callable[[], bool]], Awaitable[None]]
-"""What may be done while tools and judges finish: takes the ledgers of all rollouts in their order, and whether all are judged."""
+class Awaited:
+    """Rollouts that are written to the end, while tools and judges are still at work on some of them.
+
+    Attributes:
+        ledgers: of all rollouts, in their order.
+        rollouts: those that are judged, `None` in the place of the others.
+        idle: seconds spent in `more`.
+    """
+
+    def __init__(self, ledgers: Sequence[Ledger], rollouts: Sequence[Rollout | None], news: asyncio.Event) -> None:
+        self.ledgers, self.rollouts, self._news = ledgers, rollouts, news
+        self.idle = 0.0
+
+    @property
+    def pending(self) -> bool:
+        """Whether any is still awaited."""
+        return any(rollout is None for rollout in self.rollouts)
+
+    async def more(self) -> None:
+        """Wait until one more is judged than when this was last called, or all are."""
+        start = time.perf_counter()
+        if self.pending:
+            await self._news.wait()
+        self._news.clear()
+        self.idle += time.perf_counter() - start
+
+
+Meanwhile = Callable[[Awaited], Awaitable[None]]
+"""What may be done while tools and judges finish."""
 
 
 def rollout_seed(seed: int, task: Task, sample: int, repeat: int = 0) -> int:
@@ -133,23 +161,25 @@ async def run_rollouts(
         for (task, group, _), own in zip(wanted, seeds, strict=True)
     ]
 
-    finished: list[Rollout] = []
+    judged: list[Rollout | None] = [None] * len(rows)
+    news = asyncio.Event()
 
-    async def finish(row: _Writing) -> Rollout:
-        rollout = await row.finish(reward, versions)
+    async def finish(place: int, row: _Writing) -> Rollout:
+        rollout = judged[place] = await row.finish(reward, versions)
+        news.set()
         if on_done is not None:
             on_done(rollout)
-        finished.append(rollout)
         return rollout
 
     async def write() -> tuple[WriteStats, float]:
         stats = await policy.write(rows, sampling or Sampling())
-        begun = time.perf_counter()
-        if meanwhile is not None:
-            await meanwhile([row.ledger for row in rows], lambda: len(finished) == len(rows))
-        return stats, time.perf_counter() - begun
+        if meanwhile is None:
+            return stats, 0.0
+        begun, awaited = time.perf_counter(), Awaited([row.ledger for row in rows], judged, news)
+        await meanwhile(awaited)
+        return stats, time.perf_counter() - begun - awaited.idle
 
-    works: list[Coroutine[Any, Any, Any]] = [write(), *map(finish, rows)]
+    works: list[Coroutine[Any, Any, Any]] = [write(), *(finish(place, row) for place, row in enumerate(rows))]
     try:
         # A World that is gone ends everything at once; so does an error of the policy.
         (stats, busy), *rollouts = await together(works)

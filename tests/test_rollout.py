@@ -13,10 +13,9 @@ from llmi_env.calls import Call
 from llmi_env.document import Document, Outcome, Picture
 from llmi_env.episode import StopReason
 from llmi_env.errors import ConfigError, WorldError
-from llmi_env.ledger import Ledger
 from llmi_env.policies.scripted import ScriptedPolicy
 from llmi_env.rewards.hybrid import HybridReward
-from llmi_env.rollout import RolloutBatch, rollout_seed, run_rollouts
+from llmi_env.rollout import Awaited, Rollout, RolloutBatch, rollout_seed, run_rollouts
 from llmi_env.task import Task
 from llmi_env.testing import SimulatedJudge, SimulatedTool
 from llmi_env.tokenizers import ByteTokenizer
@@ -99,29 +98,46 @@ def test_the_time_until_all_are_judged_can_be_used(make_world: Callable[..., InP
     world = make_world(judge={"latency": 0.4})
     seen: list[tuple[list[int], bool]] = []
 
-    async def meanwhile(ledgers: Sequence[Ledger], judged: Callable[[], bool]) -> None:
-        seen.append(([len(ledger) for ledger in ledgers], judged()))
+    async def meanwhile(awaited: Awaited) -> None:
+        seen.append(([len(ledger) for ledger in awaited.ledgers], awaited.pending))
         await asyncio.sleep(0.3)
-        seen.append(([], judged()))
-        while not judged():
+        seen.append(([], awaited.pending))
+        while awaited.pending:
             await asyncio.sleep(0.01)
 
     batch = roll(world, tasks=[OWLS, BEES], samples=2, meanwhile=meanwhile)
-    assert seen == [([len(rollout.ledger) for rollout in batch.rollouts], False), ([], False)]
+    assert seen == [([len(rollout.ledger) for rollout in batch.rollouts], True), ([], True)]
     assert 0.35 < batch.meanwhile < batch.seconds
     assert batch.after < 0.1
 
 
+def test_each_judgment_is_known_when_it_is_there(make_world: Callable[..., InProcessWorld]) -> None:
+    world = make_world(judge={"latency": 0.2, "concurrency": 1})
+    seen: list[list[Rollout | None]] = []
+
+    async def meanwhile(awaited: Awaited) -> None:
+        while awaited.pending:
+            await awaited.more()
+            seen.append(list(awaited.rollouts))
+
+    batch = roll(world, tasks=[OWLS], samples=3, meanwhile=meanwhile)
+    assert [sum(rollout is not None for rollout in known) for known in seen] == [1, 2, 3]
+    assert tuple(seen[-1]) == batch.rollouts
+    assert batch.meanwhile < 0.1  # waiting for one more is waiting
+    assert batch.after > 0.4
+
+
 def test_what_is_done_meanwhile_may_take_longer_or_fail(make_world: Callable[..., InProcessWorld]) -> None:
-    async def slow(ledgers: Sequence[Ledger], judged: Callable[[], bool]) -> None:
+    async def slow(awaited: Awaited) -> None:
         await asyncio.sleep(0.3)
-        assert judged()
+        assert not awaited.pending
+        await awaited.more()
 
     batch = roll(make_world(), meanwhile=slow)
     assert batch.meanwhile > 0.25
     assert batch.after < 0.1
 
-    async def fails(ledgers: Sequence[Ledger], judged: Callable[[], bool]) -> None:
+    async def fails(awaited: Awaited) -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):

@@ -1,35 +1,72 @@
-"""What a step's update needs and no reward decides: computed while the judges still work on the last documents.
+"""What a step's update needs and not every reward decides: computed while judges still work on other documents.
 
-When the last token is written, the judgment of that document is seconds away at best. The reference's logprobs need no reward, nor does a
-forward pass of the policy; only its backward pass does. So they are done at once, and the wait is shorter by as much. Nothing else changes: the
-update takes a pass from here only where it would have computed the same one, so the numbers are the same whatever the judges' latency.
+When the last token is written, the judgment of that document is seconds away at best. So the wait is used. The reference's logprobs need no
+reward at all, nor does a forward pass; and the gradient of a pass needs those of its own groups only, of which most are known by then. Nothing
+else changes: the update adds up the same gradients in the same order, so the numbers are the same whatever the judges' latency.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from llmi_env.policies.compute import compute
 from trainers.batching import Batch, micro_batches, padded
+from trainers.gradient import (
+    active,
+    groups_of_a_pass,
+    learned_from,
+    logprob_error,
+    passes,
+    surrogate,
+    with_group_advantages,
+)
+from trainers.tally import Tally
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from llmi_env.ledger import Ledger
+    from llmi_env.rollout import Awaited, Rollout
     from trainers.forward import Scored
     from trainers.policy_model import PolicyModel
     from trainers.recipe import Recipe
     from trainers.reference import Reference
 
+_GRADIENT_BYTES = 1 << 30
+"""What gradients that wait for their turn may take: of an adapter of rank 16 on a model of 135 million weights, fifty passes."""
+
+
+@dataclass(frozen=True)
+class EarlyGradient:
+    """The gradient of a pass, not divided yet, with what the update would have logged of it.
+
+    Attributes:
+        gradients: of the trained parameters, in their order; `None` where there is none.
+        loss: the sum that was minimised.
+        figures: the rest.
+    """
+
+    gradients: Sequence[Tensor | None]
+    loss: float
+    figures: Tally
+
+    def add_to(self, parameters: Sequence[Any]) -> None:
+        """Do to the parameters' gradients what a backward pass would have done."""
+        for parameter, gradient in zip(parameters, self.gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
 
 class Ahead:
-    """Computations of one step that were done before its rewards were known.
+    """Computations of one step that were done before all of its rewards were known.
 
     Args:
         model: the policy; its weights must stay as they are until `forget`.
         reference: what it is compared with, if it is.
-        recipe: micro-batches, and which documents are compared.
+        recipe: passes, and which documents are compared.
     """
 
     def __init__(self, model: PolicyModel, reference: Reference | None, recipe: Recipe) -> None:
@@ -37,52 +74,107 @@ class Ahead:
 
         self._model, self._reference, self._recipe = model, reference, recipe
         self._known: list[tuple[Ledger, list[float]]] = []
-        self._passes: list[tuple[Sequence[Ledger], Scored]] = []
+        self._forward: list[tuple[Sequence[Ledger], Scored]] = []
+        self._gradients: list[tuple[Sequence[Ledger], EarlyGradient]] = []
+        self._tried: set[int] = set()  # where blocks of groups begin whose gradients are computed
         # Memory may be full with one pass of the plain modules; one of the packed ones takes less than half of theirs.
         self._room = 1 if packed_llama(model.model) is None else 2
-        self.taken = 0
-        """Passes that the update took from here."""
+        size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters)
+        # All weights have gradients as large as the model; PPO's advantages and passes of so many tokens depend on every document.
+        alone = model.is_adapter and recipe.algorithm != "ppo" and recipe.micro_tokens is None
+        self._gradient_room = _GRADIENT_BYTES // size if alone else 0
+        self.taken, self.gradients = 0, 0
+        """What the update took from here, and how much of it was gradients."""
 
-    async def work(self, ledgers: Sequence[Ledger], judged: Callable[[], bool]) -> None:
-        """Compute the reference's logprobs, and then passes for as long as the judges need.
-
-        Args:
-            ledgers: of all documents, written to the end, group by group.
-            judged: whether all of them are judged.
-        """
+    async def work(self, awaited: Awaited) -> None:
+        """Compute the reference's logprobs, and then gradients and passes for as long as tools and judges need."""
         recipe = self._recipe
-        sampled = [ledger for ledger in ledgers if ledger.n_policy]
+        sampled = [ledger for ledger in awaited.ledgers if ledger.n_policy]
         if self._reference is not None:
             # For the log, one document of each group tells enough; a penalty needs them all.
-            compared = sampled if recipe.kl_coefficient > 0 else [x for x in ledgers[:: recipe.samples] if x.n_policy]
+            compared = (
+                sampled if recipe.kl_coefficient > 0 else [x for x in awaited.ledgers[:: recipe.samples] if x.n_policy]
+            )
             logprobs = await compute(self._reference.logprobs, compared, recipe)
             self._known += zip(compared, logprobs, strict=True)
-        if recipe.dynamic_sampling or recipe.learn_from:  # which documents are learned from, is open
+        if recipe.dynamic_sampling or recipe.minibatches > 1:  # which groups come first and together, is open
             return
+        while awaited.pending:
+            task = self._next(awaited)
+            await (awaited.more() if task is None else compute(task))
+
+    def _next(self, awaited: Awaited) -> Callable[[], None] | None:
+        """What can be done now and will be needed: a gradient, or else a forward pass."""
+        recipe = self._recipe
+        everything = len(awaited.rollouts)
+        size = groups_of_a_pass(recipe) * recipe.samples if recipe.micro_tokens is None else everything
+        open_blocks = [start for start in range(0, everything, size) if start not in self._tried]
+        if len(self._gradients) < self._gradient_room:
+            for start in open_blocks:
+                block = [rollout for rollout in awaited.rollouts[start : start + size] if rollout is not None]
+                if len(block) == len(awaited.ledgers[start : start + size]):
+                    return lambda: self._add_gradients(start, block)
+        if len(self._forward) < self._room and recipe.learn_from is None:
+            held = {id(ledgers[0]) for ledgers, _ in self._forward}
+            for start in open_blocks:
+                for ledgers in self._likely_passes(awaited.ledgers[start : start + size]):
+                    if id(ledgers[0]) not in held:
+                        return lambda: self._forward.append((ledgers, self._score(ledgers)))
+        return None
+
+    def _likely_passes(self, ledgers: Sequence[Ledger]) -> list[list[Ledger]]:
+        """The passes of a block of groups, if every document gets a score and differs from its group's mean."""
+        sampled = [ledger for ledger in ledgers if ledger.n_policy]
         lengths = {i: len(ledger) for i, ledger in enumerate(sampled)}
-        for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens):
-            if judged() or len(self._passes) == self._room:
-                return
-            part = [sampled[i] for i in chosen]
-            self._passes.append((part, await compute(self._score, part)))
+        found = micro_batches(lengths, self._recipe.micro_batch, self._recipe.micro_tokens)
+        return [[sampled[i] for i in chosen] for chosen in found]
+
+    def _add_gradients(self, start: int, rollouts: Sequence[Rollout]) -> None:
+        """The gradients of a block of groups, as the update will want them."""
+        recipe, model = self._recipe, self._model
+        batch = learned_from(recipe, Batch.of(rollouts))
+        batch = with_group_advantages(recipe, replace(batch, reference_BT=self.reference_BT(batch)))
+        self._tried.add(start)
+        for chosen in passes(recipe, batch, active(recipe, batch, batch.learnable)):
+            part = batch.take(chosen, model.device)
+            scored = self.score(part.ledgers)
+            found = surrogate(recipe, scored, part)
+            if not math.isfinite(found.loss.item()):
+                return  # the update will compute it again, and stop there
+            found.figures.most("logprob_error", logprob_error(scored, part))
+            found.loss.backward()
+            gradients = [parameter.grad for parameter in model.parameters]
+            for parameter in model.parameters:
+                parameter.grad = None
+            self._gradients.append((part.ledgers, EarlyGradient(gradients, found.loss.item(), found.figures)))
 
     def reference_BT(self, batch: Batch) -> Tensor:
         """Logprobs under the reference for documents of a batch; NaN where it was not asked."""
         rows = {id(ledger): logprobs for ledger, logprobs in self._known}
         return padded({i: rows[id(x)] for i, x in enumerate(batch.ledgers) if id(x) in rows}, batch.logprobs_BT)
 
+    def gradient(self, ledgers: Sequence[Ledger]) -> EarlyGradient | None:
+        """The gradient of a pass, where it has been computed. Each is given out once."""
+        found: EarlyGradient | None = self._take(self._gradients, ledgers)
+        self.gradients += found is not None
+        return found
+
     def score(self, ledgers: Sequence[Ledger]) -> Scored:
         """What `PolicyModel.score` gives, from here where it is known. Each pass is given out once: its graph ends with the backward pass."""
-        for place, (part, scored) in enumerate(self._passes):
+        return self._take(self._forward, ledgers) or self._score(ledgers)
+
+    def _take(self, held: list[tuple[Sequence[Ledger], Any]], ledgers: Sequence[Ledger]) -> Any:
+        for place, (part, found) in enumerate(held):
             if len(part) == len(ledgers) and all(x is y for x, y in zip(part, ledgers, strict=True)):
-                del self._passes[place]
+                del held[place]
                 self.taken += 1
-                return scored
-        return self._score(ledgers)
+                return found
+        return None
 
     def _score(self, ledgers: Sequence[Ledger]) -> Scored:
         return self._model.score(ledgers, entropies=self._recipe.entropy_bonus != 0)
 
     def forget(self) -> None:
         """The policy is about to change."""
-        self._passes.clear()
+        self._forward.clear()
+        self._gradients.clear()

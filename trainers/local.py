@@ -31,24 +31,22 @@ from llmi_env.task_sets import load_tasks
 from llmi_env.world import connect
 from llmi_env.world_source import check_extras, tool_specs
 from trainers.ahead import Ahead
-from trainers.batching import Batch, micro_batches, minibatches
+from trainers.batching import Batch, minibatches
 from trainers.checkpoint import Checkpoint, Progress, newest_checkpoint, restore, save_checkpoint
 from trainers.display import Display
 from trainers.evaluation import pick, summary
 from trainers.failures import check_finite, memory_advice, out_of_memory
-from trainers.losses import (
-    aggregate,
-    explained_variance,
-    gae,
-    groups_that_differ,
-    groups_without_baseline,
-    grpo_advantages,
-    kl_penalty,
-    lighter_below,
-    masked_mean,
-    most_varied,
-    policy_loss,
+from trainers.gradient import (
+    active,
+    divide_gradients,
+    divisor,
+    learned_from,
+    logprob_error,
+    passes,
+    surrogate,
+    with_group_advantages,
 )
+from trainers.losses import explained_variance, gae, groups_that_differ, groups_without_baseline, masked_mean
 from trainers.policy_model import PolicyModel, find_device, same_bits
 from trainers.protocol import TrainResult
 from trainers.recipe import Recipe
@@ -237,10 +235,7 @@ async def _train(
                 )
             # Dynamic sampling: groups without a gradient are counted and kept, and learned from only where there is no other.
             chosen = differing if recipe.dynamic_sampling and differing else range(n_groups)
-            batch = Batch.of([rollout for rollout in written if rollout.group in chosen])
-            if recipe.learn_from is not None:
-                kept = most_varied(batch.rewards_B, batch.groups_B, batch.scored_B, recipe.learn_from)
-                batch = Batch.of([batch.rollouts[i] for i in kept]) if kept else batch
+            batch = learned_from(recipe, Batch.of([rollout for rollout in written if rollout.group in chosen]))
 
             # --------------------------------------------------------------------------------------------- advantages
             display.phase(f"step {step} of {recipe.steps}: learning", len(batch.rollouts) * recipe.epochs)
@@ -248,9 +243,7 @@ async def _train(
             batch = replace(batch, reference_BT=ahead.reference_BT(batch))
             foreseen: dict[str, float | None] = {}
             if critic is None:
-                advantages_B = grpo_advantages(batch.rewards_B, batch.groups_B, batch.scored_B, recipe.scale_advantages)
-                advantages_B = lighter_below(advantages_B, recipe.negative_weight)
-                batch = replace(batch, advantages_BT=advantages_B[:, None].expand_as(batch.mask_BT))
+                batch = with_group_advantages(recipe, batch)
             elif batch.mask_BT.sum() > 1:
                 values_BT = await compute(critic.look, model, batch)
                 advantages_BT, returns_BT = gae(batch.rewards_BT, values_BT, batch.mask_BT, recipe.gamma, recipe.lam)
@@ -335,65 +328,43 @@ def _learn(
     for members in minibatches(batch.groups_B.tolist(), recipe.minibatches, recipe.epochs):
         # No score: neither gradient nor weight in the mean.
         minibatch = [i for i in members if i in learnable]
-        # Documents whose advantage is zero have no gradient: they count in the mean, but cost no computation.
-        active = [
-            i for i in minibatch if critic or recipe.moves_everything or bool((batch.advantages_BT[i] != 0).any())
-        ]
-        of = float(batch.mask_BT[minibatch].sum()) if recipe.aggregation == "token-mean" else len(minibatch)
-        display.advance(len(members) - len(active))
-        lengths = {i: len(batch.ledgers[i]) for i in active}
-        for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens):
+        rows, of = active(recipe, batch, minibatch), divisor(recipe, batch, minibatch)
+        display.advance(len(members) - len(rows))
+        for chosen in passes(recipe, batch, rows):
             part = batch.take(chosen, model.device)
+            early = ahead.gradient(part.ledgers)
+            if early is not None:  # computed while judges worked on other groups
+                early.add_to(model.parameters)
+                tally.add("loss", early.loss / of)
+                tally.include(early.figures)
+                display.advance(len(chosen))
+                continue
             with torch.set_grad_enabled(not frozen):
                 scored = ahead.score(part.ledgers)
-            tokens = int(part.mask_BT.sum())
             if not frozen:
-                result = policy_loss(
-                    "gspo" if recipe.algorithm == "gspo" else "vanilla",
-                    scored.logprobs_BT,
-                    part.logprobs_BT,
-                    part.advantages_BT,
-                    part.mask_BT,
-                    clip_low=recipe.clip_low,
-                    clip_high=recipe.clip_high,
-                    dual_clip=recipe.dual_clip,
-                    aggregation=recipe.aggregation,
-                    of=of,
-                    horizon=recipe.max_tokens,
-                )
-                loss = result.loss
-                if recipe.kl_coefficient > 0:
-                    penalty_MT = kl_penalty(scored.logprobs_BT, part.reference_BT)
-                    loss = loss + recipe.kl_coefficient * aggregate(
-                        penalty_MT, part.mask_BT, recipe.aggregation, of, recipe.max_tokens
-                    )
-                if scored.entropies_BT is not None:
-                    entropy = aggregate(scored.entropies_BT, part.mask_BT, recipe.aggregation, of, recipe.max_tokens)
-                    loss = loss - recipe.entropy_bonus * entropy
-                check_finite("loss", loss.item(), part.rollouts, run_dir, step)
-                loss.backward()
-                tally.add("loss", loss.item())
-                tally.mean("clip_fraction", float(result.clip_fraction), tokens)
-                tally.mean("dual_clip_fraction", float(result.dual_clip_fraction), tokens)
-                tally.mean("approx_kl", float(result.approx_kl), tokens)
+                found = surrogate(recipe, scored, part)
+                check_finite("loss", found.loss.item(), part.rollouts, run_dir, step)
+                found.loss.backward()
+                tally.add("loss", found.loss.item() / of)
+                tally.include(found.figures)
             if critic is not None:
                 value_loss, value_clip_fraction = critic.learn(scored.hidden_BTH, part, of)
                 check_finite("value loss", value_loss, part.rollouts, run_dir, step)
                 tally.add("value_loss", value_loss)
-                tally.mean("value_clip_fraction", value_clip_fraction, tokens)
-            if not tally.optimizer_steps:  # nothing has moved yet: the trainer's logprobs must be the sampler's
-                error_MT = (scored.logprobs_BT.detach() - part.logprobs_BT).abs()[part.mask_BT]
-                tally.most("logprob_error", float(error_MT.max()))
+                tally.mean("value_clip_fraction", value_clip_fraction, int(part.mask_BT.sum()))
+            if not tally.optimizer_steps:  # nothing has moved yet
+                tally.most("logprob_error", logprob_error(scored, part))
             display.advance(len(chosen))
-        if active and not frozen:
+        if rows and not frozen:
+            divide_gradients(model.parameters, of)
             norm = float(torch.nn.utils.clip_grad_norm_(model.parameters, recipe.grad_clip))
-            check_finite("gradient's norm", norm, [batch.rollouts[i] for i in active], run_dir, step)
+            check_finite("gradient's norm", norm, [batch.rollouts[i] for i in rows], run_dir, step)
             ahead.forget()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             tally.most("grad_norm", norm)
             tally.optimizer_steps += 1
-        if active and critic is not None:
+        if rows and critic is not None:
             tally.most("value_grad_norm", critic.step())
     figures = tally.results()
     if (figures["logprob_error"] or 0) > _LOGPROB_ERROR[recipe.dtype]:

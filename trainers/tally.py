@@ -28,6 +28,17 @@ class Tally:
         """One of several values, of which the largest counts."""
         self._most[name] = max(value, self._most.get(name, value))
 
+    def include(self, other: Tally) -> None:
+        """Take over what another one has gathered."""
+        for name, value in other._sums.items():
+            self.add(name, value)
+        for name, (total, count) in other._means.items():
+            mine, tokens = self._means.get(name, (0.0, 0))
+            self._means[name] = mine + total, tokens + count
+        for name, value in other._most.items():
+            self.most(name, value)
+        self.optimizer_steps += other.optimizer_steps
+
     def results(self) -> dict[str, float | None]:
         """All figures; those of the policy are `None` where nothing was computed."""
         means = {name: total / count for name, (total, count) in self._means.items()}

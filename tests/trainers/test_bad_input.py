@@ -16,7 +16,7 @@ pytest.importorskip("peft")
 from llmi_env.errors import ConfigError, TrainingError  # noqa: E402
 from llmi_env.store import read_episodes, read_metrics  # noqa: E402
 from tests.tiny_policy import make_tiny_policy  # noqa: E402
-from trainers import local  # noqa: E402
+from trainers import gradient, local  # noqa: E402
 from trainers.checkpoint import newest_checkpoint  # noqa: E402
 from trainers.failures import out_of_memory  # noqa: E402
 from trainers.local import train  # noqa: E402
@@ -70,12 +70,12 @@ def test_the_machine_really_says_so() -> None:
     assert not out_of_memory(ValueError("out of memory"))
 
 
-@pytest.mark.parametrize("what", ["loss", "gradient", "value"])
+@pytest.mark.parametrize("what", ["loss", "loss while judges work", "gradient", "value"])
 def test_a_number_that_is_none_stops_the_run_and_points_to_the_batch(
     tiny_recipe: Callable[..., Any], tmp_path: Path, silent: Console, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     steps: list[int] = []
-    plain = local.policy_loss
+    plain = gradient.policy_loss
 
     def broken(*arguments: Any, **options: Any) -> Any:
         result = plain(*arguments, **options)
@@ -102,8 +102,9 @@ def test_a_number_that_is_none_stops_the_run_and_points_to_the_batch(
 
         monkeypatch.setattr(local.Critic, "learn", nan_value)
     else:
-        monkeypatch.setattr(local, "policy_loss", broken)
-    recipe = tiny_recipe(algorithm="ppo" if what == "value" else "grpo")
+        monkeypatch.setattr(gradient, "policy_loss", broken)
+    judge = {"latency": 0.3, "concurrency": 2} if what == "loss while judges work" else None
+    recipe = tiny_recipe(judge, algorithm="ppo" if what == "value" else "grpo")
     run = tmp_path / "run"
     with pytest.raises(TrainingError, match=r"of step 2 is (nan|inf).*saved up to step 1") as raised:
         train(recipe, run, console=silent)

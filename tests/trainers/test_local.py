@@ -161,13 +161,13 @@ def test_documents_without_a_score_weigh_nothing(
     tiny_recipe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weighed: list[float] = []
-    plain = local.policy_loss
+    plain = local.divide_gradients
 
-    def recording(*arguments: Any, **options: Any) -> Any:
-        weighed.append(options["of"])
-        return plain(*arguments, **options)
+    def recording(parameters: Any, by: float) -> None:
+        weighed.append(by)
+        plain(parameters, by)
 
-    monkeypatch.setattr(local, "policy_loss", recording)
+    monkeypatch.setattr(local, "divide_gradients", recording)
     recipe = tiny_recipe(judge={"failure_rate": 0.4}, steps=1, samples=6, micro_batch=12, kl_coefficient=0.1)
     train(recipe, tmp_path / "run", console=quiet())
     rollouts = [rollout for _, rollout in read_episodes(tmp_path / "run", "train-*")]
