@@ -89,14 +89,10 @@ class Ahead:
     async def work(self, awaited: Awaited) -> None:
         """Compute the reference's logprobs, and then gradients and passes for as long as tools and judges need."""
         recipe = self._recipe
-        sampled = [ledger for ledger in awaited.ledgers if ledger.n_policy]
-        if self._reference is not None:
-            # For the log, one document of each group tells enough; a penalty needs them all.
-            compared = (
-                sampled if recipe.kl_coefficient > 0 else [x for x in awaited.ledgers[:: recipe.samples] if x.n_policy]
-            )
-            logprobs = await compute(self._reference.logprobs, compared, recipe)
-            self._known += zip(compared, logprobs, strict=True)
+        # For the log, one document of each group tells enough; a penalty needs all that are learned from.
+        every = recipe.samples if recipe.kl_coefficient == 0 else 1
+        if recipe.kl_coefficient == 0 or recipe.learn_from is None:
+            await compute(self._compare, [ledger for ledger in awaited.ledgers[::every] if ledger.n_policy])
         if recipe.dynamic_sampling or recipe.minibatches > 1:  # which groups come first and together, is open
             return
         while awaited.pending:
@@ -133,7 +129,7 @@ class Ahead:
         """The gradients of a block of groups, as the update will want them."""
         recipe, model = self._recipe, self._model
         batch = learned_from(recipe, Batch.of(rollouts))
-        batch = with_group_advantages(recipe, replace(batch, reference_BT=self.reference_BT(batch)))
+        batch = with_group_advantages(recipe, self.compared(batch))
         self._tried.add(start)
         for chosen in passes(recipe, batch, active(recipe, batch, batch.learnable)):
             part = batch.take(chosen, model.device)
@@ -147,6 +143,20 @@ class Ahead:
             for parameter in model.parameters:
                 parameter.grad = None
             self._gradients.append((part.ledgers, EarlyGradient(gradients, found.loss.item(), found.figures)))
+
+    def compared(self, batch: Batch) -> Batch:
+        """The batch with what the penalty needs of the reference, for documents that are learned from."""
+        if self._recipe.kl_coefficient > 0:
+            for chosen in passes(self._recipe, batch, batch.learnable):
+                self._compare([batch.ledgers[i] for i in chosen])
+        return replace(batch, reference_BT=self.reference_BT(batch))
+
+    def _compare(self, ledgers: Sequence[Ledger]) -> None:
+        """Ask the reference about those that it was not asked about yet."""
+        known = {id(ledger) for ledger, _ in self._known}
+        unknown = [ledger for ledger in ledgers if id(ledger) not in known]
+        if unknown and self._reference is not None:
+            self._known += zip(unknown, self._reference.logprobs(unknown, self._recipe), strict=True)
 
     def reference_BT(self, batch: Batch) -> Tensor:
         """Logprobs under the reference for documents of a batch; NaN where it was not asked."""

@@ -240,7 +240,7 @@ async def _train(
             # --------------------------------------------------------------------------------------------- advantages
             display.phase(f"step {step} of {recipe.steps}: learning", len(batch.rollouts) * recipe.epochs)
             learning = time.perf_counter()
-            batch = replace(batch, reference_BT=ahead.reference_BT(batch))
+            batch = await compute(ahead.compared, batch)
             foreseen: dict[str, float | None] = {}
             if critic is None:
                 batch = with_group_advantages(recipe, batch)

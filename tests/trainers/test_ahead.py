@@ -20,6 +20,7 @@ CLOCKS = ("seconds", "tokens_per_second")
 VARIANTS: dict[str, dict[str, Any]] = {
     "grpo": {"micro_batch": 2},
     "a penalty": {"kl_coefficient": 0.1, "samples": 4},
+    "a penalty for the most varied": {"kl_coefficient": 0.1, "samples": 4, "learn_from": 2},
     "a penalty on entropy": {"entropy_bonus": -0.05},
     "gspo, twice": {"algorithm": "gspo", "epochs": 2, "aggregation": "seq-mean-token-mean"},
     "minibatches": {"minibatches": 2, "learn_from": 2},
