@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.policies.compute import compute
-from trainers.batching import Batch, micro_batches, padded
+from trainers.batching import Batch, micro_batches, minibatches, padded
 from trainers.gradient import (
     active,
+    by_group,
     groups_of_a_pass,
     learned_from,
     logprob_error,
@@ -80,11 +81,9 @@ class Ahead:
         # Memory may be full with one pass of the plain modules; one of the packed ones takes less than half of theirs.
         self._room = 1 if packed_llama(model.model) is None else 2
         size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters)
-        # All weights have gradients as large as the model; PPO's advantages and passes of so many tokens depend on every document.
-        alone = model.is_adapter and recipe.algorithm != "ppo" and recipe.micro_tokens is None
-        self._gradient_room = _GRADIENT_BYTES // size if alone else 0
+        self._gradient_room = _GRADIENT_BYTES // size if by_group(recipe) else 0
         self.taken, self.gradients = 0, 0
-        """What the update took from here, and how much of it was gradients."""
+        """Forward passes and gradients that were used."""
 
     async def work(self, awaited: Awaited) -> None:
         """Compute the reference's logprobs, and then gradients and passes for as long as tools and judges need."""
@@ -93,7 +92,7 @@ class Ahead:
         every = recipe.samples if recipe.kl_coefficient == 0 else 1
         if recipe.kl_coefficient == 0 or recipe.learn_from is None:
             await compute(self._compare, [ledger for ledger in awaited.ledgers[::every] if ledger.n_policy])
-        if recipe.dynamic_sampling or recipe.minibatches > 1:  # which groups come first and together, is open
+        if recipe.dynamic_sampling:  # which groups are learned from, is open
             return
         while awaited.pending:
             task = self._next(awaited)
@@ -101,29 +100,31 @@ class Ahead:
 
     def _next(self, awaited: Awaited) -> Callable[[], None] | None:
         """What can be done now and will be needed: a gradient, or else a forward pass."""
-        recipe = self._recipe
-        everything = len(awaited.rollouts)
-        size = groups_of_a_pass(recipe) * recipe.samples if recipe.micro_tokens is None else everything
-        open_blocks = [start for start in range(0, everything, size) if start not in self._tried]
+        recipe, count = self._recipe, len(awaited.ledgers)
+        size = groups_of_a_pass(recipe) * recipe.samples if by_group(recipe) else count
+        blocks = [range(start, min(start + size, count)) for start in range(0, count, size)]
+        blocks = [block for block in blocks if block.start not in self._tried]
         if len(self._gradients) < self._gradient_room:
-            for start in open_blocks:
-                block = [rollout for rollout in awaited.rollouts[start : start + size] if rollout is not None]
-                if len(block) == len(awaited.ledgers[start : start + size]):
-                    return lambda: self._add_gradients(start, block)
+            for block in blocks:
+                known = [rollout for rollout in awaited.rollouts[block.start : block.stop] if rollout is not None]
+                if len(known) == len(block):
+                    return lambda: self._add_gradients(block.start, known)
         if len(self._forward) < self._room and recipe.learn_from is None:
             held = {id(ledgers[0]) for ledgers, _ in self._forward}
-            for start in open_blocks:
-                for ledgers in self._likely_passes(awaited.ledgers[start : start + size]):
+            for block in blocks:
+                for ledgers in self._likely_passes([awaited.ledgers[i] for i in block]):
                     if id(ledgers[0]) not in held:
                         return lambda: self._forward.append((ledgers, self._score(ledgers)))
         return None
 
     def _likely_passes(self, ledgers: Sequence[Ledger]) -> list[list[Ledger]]:
-        """The passes of a block of groups, if every document gets a score and differs from its group's mean."""
-        sampled = [ledger for ledger in ledgers if ledger.n_policy]
-        lengths = {i: len(ledger) for i, ledger in enumerate(sampled)}
-        found = micro_batches(lengths, self._recipe.micro_batch, self._recipe.micro_tokens)
-        return [[sampled[i] for i in chosen] for chosen in found]
+        """The passes of the first minibatch, if every document gets a score and differs from its group's mean."""
+        recipe = self._recipe
+        first = next(minibatches([i // recipe.samples for i in range(len(ledgers))], recipe.minibatches))
+        lengths = {i: len(ledgers[i]) for i in first if ledgers[i].n_policy}
+        return [
+            [ledgers[i] for i in chosen] for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens)
+        ]
 
     def _add_gradients(self, start: int, rollouts: Sequence[Rollout]) -> None:
         """The gradients of a block of groups, as the update will want them."""
@@ -131,18 +132,27 @@ class Ahead:
         batch = learned_from(recipe, Batch.of(rollouts))
         batch = with_group_advantages(recipe, self.compared(batch))
         self._tried.add(start)
+        own = {id(rollout.ledger) for rollout in rollouts}
+        mine = [held for held in self._forward if id(held[0][0]) in own]
+        # One of the passes that memory has room for is to be computed now.
+        others = [held for held in self._forward if id(held[0][0]) not in own][: self._room - 1]
+        self._forward = mine + others
         for chosen in passes(recipe, batch, active(recipe, batch, batch.learnable)):
             part = batch.take(chosen, model.device)
             scored = self.score(part.ledgers)
             found = surrogate(recipe, scored, part)
             if not math.isfinite(found.loss.item()):
-                return  # the update will compute it again, and stop there
+                break  # the update will compute it again, and stop there
             found.figures.most("logprob_error", logprob_error(scored, part))
             found.loss.backward()
+            del scored
             gradients = [parameter.grad for parameter in model.parameters]
             for parameter in model.parameters:
                 parameter.grad = None
             self._gradients.append((part.ledgers, EarlyGradient(gradients, found.loss.item(), found.figures)))
+            if len(self._gradients) >= self._gradient_room:
+                break
+        self._forward = others  # what was not taken now, will never be
 
     def compared(self, batch: Batch) -> Batch:
         """The batch with what the penalty needs of the reference, for documents that are learned from."""

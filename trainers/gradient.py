@@ -1,8 +1,8 @@
 """From scored documents to the gradient of a pass: what the update and the computations ahead of it have in common.
 
-Which documents are learned from, their advantages and the passes that they form depend on their own group only (but for PPO, whose advantages
-are whitened over the batch, and for passes that are measured in tokens). So the gradient of a pass can be computed as soon as its groups are
-scored. It is that of a sum; what the recipe divides by, the tokens or documents of the whole step, is known at the end only and applied then.
+Which documents are learned from and their advantages depend on their own group only, and passes hold whole groups (`by_group` tells the
+exceptions). So the gradient of a pass can be computed as soon as its groups are scored. It is that of a sum; what the recipe divides by, the
+tokens or documents of the whole step, is known at the end only and applied then.
 
 Axes: B documents of a step, M of a pass, T tokens.
 """
@@ -45,23 +45,36 @@ def active(recipe: Recipe, batch: Batch, rows: Iterable[int]) -> list[int]:
     return [i for i in rows if everything or bool((batch.advantages_BT[i] != 0).any())]
 
 
+def by_group(recipe: Recipe) -> bool:
+    """Whether passes hold whole groups, so that the gradient of each needs no other group's rewards.
+
+    Not for PPO, whose advantages are whitened over the batch; for passes that are measured in tokens, longest documents first; where the groups
+    that are learned from, or come first, are chosen among all; nor where all weights are trained, whose gradients are too large to be kept.
+    """
+    return (
+        recipe.algorithm != "ppo"
+        and recipe.lora_rank > 0
+        and recipe.minibatches == 1
+        and recipe.micro_tokens is None
+        and recipe.dynamic_sampling is None
+    )
+
+
 def groups_of_a_pass(recipe: Recipe) -> int:
-    """How many groups share a pass: as many as fit, or one that takes several passes."""
+    """How many groups share a pass, where it holds whole ones: as many as fit, or one that takes several passes."""
     return max(1, recipe.micro_batch // (recipe.learn_from or recipe.samples))
 
 
 def passes(recipe: Recipe, batch: Batch, rows: Sequence[int]) -> Iterator[list[int]]:
-    """Rows that are computed together. Where passes are measured in documents, it is the groups' numbers that tell which share one."""
+    """Rows that are computed together. Where whole groups are, their numbers tell which, however many documents of them are left."""
     lengths = {i: len(batch.ledgers[i]) for i in rows}
-    if recipe.micro_tokens is not None:
+    if not by_group(recipe):
         yield from micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens)
         return
-    # Every `minibatches`-th group is in the same minibatch.
-    together = groups_of_a_pass(recipe) * recipe.minibatches
-    shared: dict[int, dict[int, int]] = {}
+    together: dict[int, dict[int, int]] = {}
     for i, length in lengths.items():
-        shared.setdefault(int(batch.groups_B[i]) // together, {})[i] = length
-    for _, members in sorted(shared.items()):
+        together.setdefault(int(batch.groups_B[i]) // groups_of_a_pass(recipe), {})[i] = length
+    for _, members in sorted(together.items()):
         yield from micro_batches(members, recipe.micro_batch)
 
 

@@ -225,7 +225,8 @@ class Recipe(BaseRecipe):
     processor multiplies bfloat16 (`avx512_bf16`, `amx_bf16` in /proc/cpuinfo); logprobs computed again are then off by some 0.04."""
 
     micro_batch: int = Field(default=8, ge=1)
-    """Documents of one forward and backward pass; fewer need less memory, the gradients are added up."""
+    """Documents of one forward and backward pass, at most; fewer need less memory, the gradients are added up. Passes mostly hold whole groups,
+    so that the update can begin with those that are judged (`trainers.gradient.by_group`): multiples of `samples` or `learn_from` suit."""
 
     micro_tokens: int | None = Field(default=None, ge=1)
     """Instead: tokens of one pass, prompts and padding counted. Documents of like length are put together, a longer one stands alone."""

@@ -29,15 +29,12 @@ class Tally:
         self._most[name] = max(value, self._most.get(name, value))
 
     def include(self, other: Tally) -> None:
-        """Take over what another one has gathered."""
-        for name, value in other._sums.items():
-            self.add(name, value)
+        """Take over the means and largest values that another one has gathered."""
         for name, (total, count) in other._means.items():
             mine, tokens = self._means.get(name, (0.0, 0))
             self._means[name] = mine + total, tokens + count
         for name, value in other._most.items():
             self.most(name, value)
-        self.optimizer_steps += other.optimizer_steps
 
     def results(self) -> dict[str, float | None]:
         """All figures; those of the policy are `None` where nothing was computed."""
