@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 SPLITS = ("train", "practice", "validation", "heldout")
 """The bundled splits. `train` and `practice` share neither subjects nor wordings with `validation` and `heldout`. `train` is written by hand
-and has demonstrations; `practice` is put together by `scripts/build_practice.py` and is almost sixty times as large."""
+and has demonstrations; `practice` is put together by `scripts/build_practice.py` and is sixty times as large."""
 
 EXTRAS = ("subject", "template", "size", "reference")
 """Fields of our rows that only the evaluation sees."""

@@ -1,4 +1,4 @@
-"""Writes the task set `practice`: 16,600 tasks to learn from, from 1,600 wordings and many subjects that are put together by chance.
+"""Writes the task set `practice`: 18,000 tasks to learn from, from 1,600 wordings and many subjects that are put together by chance.
 
 The 286 tasks of `train` are enough to learn the form of a call, and few enough to be learnt by heart: a policy that does well on them does
 much worse on `heldout`, whose wordings and subjects it has never seen. What is learnt on many wordings holds for others. The kinds of tasks
@@ -41,8 +41,9 @@ SENTENCES: Mapping[str, int] = {
     "words": 475,
 }
 CLAUSES: Mapping[str, int] = {
-    "thing": 450,
-    "photo": 300,
+    "thing": 900,
+    "photo": 900,
+    "chart": 300,
     "thing_change": 1500,
     "photo_change": 550,
     "thing_chart": 300,

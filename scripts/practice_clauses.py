@@ -52,6 +52,11 @@ class Clauses:
             [],
         )
 
+    def chart(self) -> Draft:
+        data, call = numbers(self.draw)
+        asked = capital(self.draw.choice((*wording.CHARTED, *wording.CHART_IT)))
+        return f"{asked}.{self.draw.choice(wording.ENDS)}", {"data": data}, [call], []
+
     def thing_change(self) -> Draft:
         what = thing(self.draw)
         template, values, call = self._then_changed(self.draw.choice(wording.DRAWN), "the drawing")

@@ -75,9 +75,9 @@ THEN_DO = (
 
 ENDS = (
     "", "", "", " A line each.", " Short captions, please.", " Two sentences in all.", " Few words.", " Say what differs.", " With a remark.",
-    " Explain briefly.", " A short note to both.", " Comment on it for {people}.", " Add a title.", " Ask a question about it.",
+    " Explain briefly.", " A short note to both.", " Comment on it for {people}.", " Give the text a title.", " Ask a question about it.",
     " A friendly tone, please.", " Keep the text short.", " It is for {place}.", " Tell {people} what they see.", " Close with a thought.",
-    " And a slogan.",
+    " Close with a slogan.",
 )  # fmt: skip
 
 REQUESTS = (
