@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmi_env.policies.compute import compute
 from trainers.batching import Batch, micro_batches, minibatches, padded
+from trainers.forward import Anchors
 from trainers.gradient import (
     active,
     by_group,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from trainers.forward import Scored
     from trainers.policy_model import PolicyModel
     from trainers.recipe import Recipe
-    from trainers.reference import Reference
+    from trainers.reference import Compared, Reference
 
 _GRADIENT_BYTES = 1 << 30
 """What gradients that wait for their turn may take: of an adapter of rank 16 on a model of 135 million weights, fifty passes."""
@@ -74,7 +75,7 @@ class Ahead:
         from trainers.packed_llama import packed_llama
 
         self._model, self._reference, self._recipe = model, reference, recipe
-        self._known: list[tuple[Ledger, list[float]]] = []
+        self._known: list[tuple[Ledger, Compared]] = []
         self._forward: list[tuple[Sequence[Ledger], Scored]] = []
         self._gradients: list[tuple[Sequence[Ledger], EarlyGradient]] = []
         self._tried: set[int] = set()  # where blocks of groups begin whose gradients are computed
@@ -166,11 +167,11 @@ class Ahead:
         known = {id(ledger) for ledger, _ in self._known}
         unknown = [ledger for ledger in ledgers if id(ledger) not in known]
         if unknown and self._reference is not None:
-            self._known += zip(unknown, self._reference.logprobs(unknown, self._recipe), strict=True)
+            self._known += zip(unknown, self._reference.look(unknown, self._recipe), strict=True)
 
     def reference_BT(self, batch: Batch) -> Tensor:
         """Logprobs under the reference for documents of a batch; NaN where it was not asked."""
-        rows = {id(ledger): logprobs for ledger, logprobs in self._known}
+        rows = {id(ledger): compared.logprobs for ledger, compared in self._known}
         return padded({i: rows[id(x)] for i, x in enumerate(batch.ledgers) if id(x) in rows}, batch.logprobs_BT)
 
     def gradient(self, ledgers: Sequence[Ledger]) -> EarlyGradient | None:
@@ -192,7 +193,12 @@ class Ahead:
         return None
 
     def _score(self, ledgers: Sequence[Ledger]) -> Scored:
-        return self._model.score(ledgers, entropies=self._recipe.entropy_bonus != 0)
+        recipe, anchors = self._recipe, None
+        if recipe.kl_coefficient > 0 and recipe.kl_estimate == "exact":
+            states = {id(ledger): compared.hidden_TH for ledger, compared in self._known}
+            hidden = [state for state in (states[id(ledger)] for ledger in ledgers) if state is not None]
+            anchors = Anchors(hidden, recipe.kl_temperature)
+        return self._model.score(ledgers, recipe.entropy_bonus != 0, anchors)
 
     def forget(self) -> None:
         """The policy is about to change."""

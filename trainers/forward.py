@@ -30,12 +30,27 @@ class Scored:
         padding_mask_BT: true where there is a token.
         hidden_BTH: the model's last hidden state from which each response token is predicted; anything in the padding.
         entropies_BT: entropy in nats of what each response token was drawn from, where it was wanted; 0 in the padding.
+        divergences_BT: how far that is from the anchor, KL(model, anchor) in nats, where one was given; 0 in the padding.
     """
 
     logprobs_BT: Tensor
     padding_mask_BT: Tensor
     hidden_BTH: Tensor
     entropies_BT: Tensor | None = None
+    divergences_BT: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What the model is to stay near.
+
+    Attributes:
+        hidden: (T, H) of each sequence, from which the anchor predicts its response tokens, by the same output layer.
+        temperature: of the anchor.
+    """
+
+    hidden: Sequence[Tensor]
+    temperature: float = 1.0
 
 
 def score_responses(
@@ -44,6 +59,7 @@ def score_responses(
     responses: Sequence[Sequence[int]],
     vocab_size: int,
     entropies: bool = False,
+    anchors: Anchors | None = None,
 ) -> Scored:
     """Logprobs of `responses[b]` after `prompts[b]`.
 
@@ -53,6 +69,7 @@ def score_responses(
         responses: ids, at least one each.
         vocab_size: ids from here on cannot be drawn, whatever their logits.
         entropies: whether they are wanted.
+        anchors: what divergences are wanted from.
     """
     import torch
 
@@ -75,18 +92,25 @@ def score_responses(
         before_BTH = llama.hidden(tokens).index_select(0, tokens.before_BT.flatten()).view(*responses_BT.shape, -1)
     before_NH = before_BTH.flatten(0, 1).index_select(0, places_N)
     chosen_N = responses_BT.flatten().index_select(0, places_N)
+    temperature = 1.0 if anchors is None else anchors.temperature
+    anchor_NH = None if anchors is None else torch.cat(list(anchors.hidden))
     if fast_head.fits(head):
-        logprobs_N, entropies_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies)
+        anchor = None if anchor_NH is None else fast_head.Anchor(anchor_NH, temperature)
+        told = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies, anchor)
     else:
         logits_NV = head(before_NH)[:, :vocab_size].float()
-        logprobs_N, entropies_N = fast_head.logprobs_of_logits(logits_NV, chosen_N, entropies)
+        anchor_logits_NV = None if anchor_NH is None else head(anchor_NH)[:, :vocab_size].float()
+        told = fast_head.told_by_logits(logits_NV, chosen_N, entropies, anchor_logits_NV, temperature)
 
-    def spread(numbers_N: Tensor) -> Tensor:
+    def spread(numbers_N: Tensor | None) -> Tensor | None:
+        if numbers_N is None:
+            return None
         zeros = torch.zeros(responses_BT.numel(), device=head.weight.device)
         return zeros.index_copy(0, places_N, numbers_N).view_as(responses_BT)
 
-    entropies_BT = None if entropies_N is None else spread(entropies_N)
-    return Scored(spread(logprobs_N), padding_mask_BT, before_BTH, entropies_BT)
+    logprobs_BT = spread(told.logprobs_N)
+    assert logprobs_BT is not None
+    return Scored(logprobs_BT, padding_mask_BT, before_BTH, spread(told.entropies_N), spread(told.divergences_N))
 
 
 def _before_responses(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.policies.engines import model_parts
-from trainers.forward import Scored
+from trainers.forward import Anchors, Scored
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def score_whole(
-    model: Any, ledgers: Sequence[Ledger], vocab_size: int, eyes: Eyes | None = None, entropies: bool = False
+    model: Any,
+    ledgers: Sequence[Ledger],
+    vocab_size: int,
+    eyes: Eyes | None = None,
+    entropies: bool = False,
+    anchors: Anchors | None = None,
 ) -> Scored:
     """Logprobs of what follows the prompts, as `trainers.forward.score_responses` gives them.
 
@@ -32,6 +37,7 @@ def score_whole(
         vocab_size: ids from here on cannot be drawn.
         eyes: the model's processor. Placeholders cannot be drawn either; where they stand in a response, their logprob is given as 0.
         entropies: whether they are wanted.
+        anchors: what divergences are wanted from.
     """
     import torch
 
@@ -53,18 +59,34 @@ def score_whole(
     before_BTH = hidden_BSH[torch.arange(len(ledgers), device=device)[:, None], places_BT - 1]
     before_NH, chosen_N = before_BTH[padding_mask_BT], ids_BS.gather(1, places_BT)[padding_mask_BT]
     hidden = torch.tensor([] if eyes is None else eyes.hidden_ids, dtype=torch.long, device=device)
+    temperature = 1.0 if anchors is None else anchors.temperature
+    anchor_NH = None if anchors is None else torch.cat(list(anchors.hidden))
     if eyes is None and fast_head.fits(head):
-        logprobs_N, entropies_N = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies)
+        anchor = None if anchor_NH is None else fast_head.Anchor(anchor_NH, temperature)
+        told = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies, anchor)
+        logprobs_N = told.logprobs_N
     else:
-        logits_NV = head(before_NH)[:, :vocab_size].float()
-        logits_NV = logits_NV.index_fill(1, hidden[hidden < vocab_size], float("-inf"))
-        logprobs_N, entropies_N = fast_head.logprobs_of_logits(logits_NV, chosen_N, entropies)
+
+        def logits_of(states_NH: Tensor) -> Tensor:
+            logits_NV = head(states_NH)[:, :vocab_size].float()
+            return logits_NV.index_fill(1, hidden[hidden < vocab_size], float("-inf"))
+
+        anchor_logits_NV = None if anchor_NH is None else logits_of(anchor_NH)
+        told = fast_head.told_by_logits(logits_of(before_NH), chosen_N, entropies, anchor_logits_NV, temperature)
         # Of a placeholder not infinite: that would make NaN of its gradient.
-        logprobs_N = logprobs_N.masked_fill(torch.isin(chosen_N, hidden), 0.0)
+        logprobs_N = told.logprobs_N.masked_fill(torch.isin(chosen_N, hidden), 0.0)
     zeros_BT = torch.zeros(padding_mask_BT.shape, device=device)
-    logprobs_BT = zeros_BT.masked_scatter(padding_mask_BT, logprobs_N)
-    entropies_BT = None if entropies_N is None else zeros_BT.masked_scatter(padding_mask_BT, entropies_N)
-    return Scored(logprobs_BT, padding_mask_BT, before_BTH, entropies_BT)
+
+    def spread(numbers_N: Tensor | None) -> Tensor | None:
+        return None if numbers_N is None else zeros_BT.masked_scatter(padding_mask_BT, numbers_N)
+
+    return Scored(
+        zeros_BT.masked_scatter(padding_mask_BT, logprobs_N),
+        padding_mask_BT,
+        before_BTH,
+        spread(told.entropies_N),
+        spread(told.divergences_N),
+    )
 
 
 def _pictures(ledgers: Sequence[Ledger], ids_BS: Tensor, eyes: Eyes) -> dict[str, Any]:

@@ -113,7 +113,9 @@ def surrogate(recipe: Recipe, scored: Scored, part: Batch) -> Surrogate:
 
     loss = result.loss
     if recipe.kl_coefficient > 0:
-        loss = loss + recipe.kl_coefficient * total(kl_penalty(scored.logprobs_BT, part.reference_BT))
+        exact_MT = scored.divergences_BT
+        penalty_MT = kl_penalty(scored.logprobs_BT, part.reference_BT) if exact_MT is None else exact_MT
+        loss = loss + recipe.kl_coefficient * total(penalty_MT)
     if scored.entropies_BT is not None:
         loss = loss - recipe.entropy_bonus * total(scored.entropies_BT)
     figures.mean("clip_fraction", float(result.clip_fraction), tokens)

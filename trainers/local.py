@@ -165,7 +165,8 @@ async def _train(
     torch.manual_seed(recipe.seed)
     model = await compute(PolicyModel.load, recipe)
     # Of an adapter the reference costs little and is logged in any case; of all weights it is a second copy.
-    reference = Reference(model) if model.is_adapter or recipe.kl_coefficient > 0 else None
+    exact = recipe.kl_coefficient > 0 and recipe.kl_estimate == "exact"
+    reference = Reference(model, exact) if model.is_adapter or recipe.kl_coefficient > 0 else None
     optimizer = torch.optim.AdamW(model.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
     critic = Critic(model.hidden_size, recipe, model.device) if recipe.algorithm == "ppo" else None
     parts: dict[str, Any] = {"optimizer": optimizer}

@@ -23,7 +23,7 @@ from llmi_env.policies.seeing_policy import SeeingTransformersPolicy
 from llmi_env.policies.transformers_policy import TransformersPolicy
 from llmi_env.policies.vision import Eyes
 from llmi_env.tokenizers import HFTokenizer
-from trainers.forward import Scored, score_responses
+from trainers.forward import Anchors, Scored, score_responses
 from trainers.forward_whole import score_whole
 from trainers.sft import add_lora
 
@@ -110,13 +110,13 @@ class PolicyModel:
         # A step of a small model on a GPU takes the same time for four times as many rows.
         return TransformersPolicy(self.model, self.tokenizer, max_rows=96 if self.device.type == "cpu" else 256)
 
-    def score(self, ledgers: Sequence[Ledger], entropies: bool = False) -> Scored:
-        """Logprobs of everything after the prompts, and entropies where wanted, with gradient unless torch was told otherwise."""
+    def score(self, ledgers: Sequence[Ledger], entropies: bool = False, anchors: Anchors | None = None) -> Scored:
+        """Logprobs of everything after the prompts, with gradient unless torch was told otherwise; entropies and divergences where wanted."""
         if self.eyes is None and not self._checkpointing:
             prompts, responses = [x.prompt_ids for x in ledgers], [x.response_ids for x in ledgers]
-            return score_responses(self.model, prompts, responses, self.tokenizer.vocab_size, entropies)
+            return score_responses(self.model, prompts, responses, self.tokenizer.vocab_size, entropies, anchors)
         with self._recomputing():
-            return score_whole(self.model, ledgers, self.tokenizer.vocab_size, self.eyes, entropies)
+            return score_whole(self.model, ledgers, self.tokenizer.vocab_size, self.eyes, entropies, anchors)
 
     def save(self, folder: Path) -> None:
         """Write the adapter as `folder/adapter`, or the whole model as `folder/model`."""

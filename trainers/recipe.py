@@ -175,6 +175,14 @@ class Recipe(BaseRecipe):
     kl_coefficient: float = Field(default=0.0, ge=0)
     """Weight of the divergence from the starting policy in the loss. Where all weights are trained it needs a second copy of them."""
 
+    kl_estimate: Literal["k3", "exact"] = "k3"
+    """How it is measured. `k3`: from the sampled tokens alone, as in arXiv 2402.03300, eq. 4. `exact`: over the whole vocabulary at each token,
+    without sampling noise, for two more products with the output layer; for an adapter, which leaves that layer alone."""
+
+    kl_temperature: float = Field(default=1.0, gt=0, le=1)
+    """Temperature of the starting policy that the divergence is from; below 1 only with `exact`. A small policy sampled at temperature 1 spoils
+    calls by words that it hardly ever means; drawn towards itself at a lower one it stops doing so, whatever the noise of the reward."""
+
     entropy_bonus: float = 0.0
     """Weight of the policy's entropy in the loss. Above 0 the policy goes on trying (arXiv 1602.01783, 4); below 0 it grows surer of what it
     prefers already (arXiv 2505.15134), and a small policy, whose rare words are mostly nonsense, writes less of it."""
@@ -266,6 +274,10 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield "learn_from chooses among the documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
     if recipe.negative_weight != 1 and recipe.algorithm == "ppo":
         yield "negative_weight weighs documents of a group, ppo compares each with its value: leave it out, or take grpo or gspo"
+    if recipe.kl_temperature < 1 and recipe.kl_estimate != "exact":
+        yield f"kl_temperature={recipe.kl_temperature:g} needs kl_estimate=exact: sampled tokens tell the divergence from the start itself only"
+    if recipe.kl_estimate == "exact" and recipe.lora_rank == 0:
+        yield "kl_estimate=exact compares two states by one output layer, and lora_rank=0 trains that layer: take kl_estimate=k3, or an adapter"
     if recipe.learn_from is not None and recipe.learn_from > recipe.samples:
         yield f"learn_from={recipe.learn_from} of samples={recipe.samples} documents: take as many or fewer"
 

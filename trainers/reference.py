@@ -7,8 +7,11 @@ that costs next to nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmi_env.errors import ConfigError
+from llmi_env.policies.engines import model_parts
 from trainers.batching import Batch, micro_batches
 from trainers.losses import kl_penalty, masked_mean
 from trainers.policy_model import PolicyModel
@@ -20,33 +23,59 @@ if TYPE_CHECKING:
     from trainers.recipe import Recipe
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What the reference says about one document.
+
+    Attributes:
+        logprobs: of all T tokens that follow the prompt.
+        hidden_TH: the states from which it predicts them, where the divergence is measured exactly.
+    """
+
+    logprobs: Sequence[float]
+    hidden_TH: Tensor | None
+
+
 class Reference:
     """The trained weights of a model as they are now.
 
     Args:
         policy: the policy, before the first step.
+        exact: whether the divergence is to be measured over the whole vocabulary.
+
+    Raises:
+        ConfigError: it is, and the output layer is trained.
     """
 
-    def __init__(self, policy: PolicyModel) -> None:
-        self._policy = policy
+    def __init__(self, policy: PolicyModel, exact: bool = False) -> None:
+        import torch
+
+        head = model_parts(policy.model)[1]
+        if exact and (type(head) is not torch.nn.Linear or head.weight.requires_grad):
+            raise ConfigError(
+                "kl_estimate=exact compares two states by one output layer, and this adapter changes it: take kl_estimate=k3"
+            )
+        self._policy, self._exact = policy, exact
         self._weights = {name: parameter.detach().clone() for name, parameter in _trainable(policy.model).items()}
 
-    def logprobs(self, ledgers: Sequence[Ledger], recipe: Recipe) -> list[list[float]]:
-        """Logprobs of all that follows the prompt in each document; the model is left as it was."""
+    def look(self, ledgers: Sequence[Ledger], recipe: Recipe) -> list[Compared]:
+        """What it says about documents; the model is left as it was."""
         import torch
 
         model = self._policy.model
         trained = {name: parameter.data for name, parameter in _trainable(model).items()}
-        found: dict[int, list[float]] = {}
+        found: dict[int, Compared] = {}
         try:
             _exchange(model, self._weights)
             with torch.no_grad():
                 lengths = {i: len(ledger) for i, ledger in enumerate(ledgers)}
                 for chosen in micro_batches(lengths, recipe.micro_batch, recipe.micro_tokens):
-                    logprobs_MT = self._policy.score([ledgers[i] for i in chosen]).logprobs_BT.tolist()
-                    found |= {
-                        i: row[: len(ledgers[i].response_ids)] for i, row in zip(chosen, logprobs_MT, strict=True)
-                    }
+                    scored = self._policy.score([ledgers[i] for i in chosen])
+                    logprobs_MT = scored.logprobs_BT.tolist()
+                    for row, i in enumerate(chosen):
+                        length = len(ledgers[i].response_ids)
+                        hidden_TH = scored.hidden_BTH[row, :length].clone() if self._exact else None
+                        found[i] = Compared(logprobs_MT[row][:length], hidden_TH)
         finally:
             _exchange(model, trained)
         return [found[i] for i in range(len(ledgers))]

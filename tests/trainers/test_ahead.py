@@ -24,6 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all weights": {"lora_rank": 0, "learn_from": 2},
     "a penalty": {"kl_coefficient": 0.1, "samples": 4},
     "a penalty for the most varied": {"kl_coefficient": 0.1, "samples": 4, "learn_from": 2},
+    "a penalty, exact": {"kl_coefficient": 0.1, "kl_estimate": "exact", "kl_temperature": 0.5, "samples": 4},
     "a penalty on entropy": {"entropy_bonus": -0.05},
     "gspo, twice": {"algorithm": "gspo", "epochs": 2, "aggregation": "seq-mean-token-mean"},
     "minibatches": {"minibatches": 2},

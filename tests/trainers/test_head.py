@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from trainers.head import chosen_logprobs, fits, logprobs_of_logits  # noqa: E402
+from trainers.head import Anchor, chosen_logprobs, fits, told_by_logits  # noqa: E402
 
 
 def plain(hidden: torch.Tensor, head: torch.nn.Linear, chosen: torch.Tensor, vocab: int) -> torch.Tensor:
@@ -37,10 +37,10 @@ def test_entropies(rows: int) -> None:
     found = []
     for way in (
         lambda hidden: chosen_logprobs(hidden, head, chosen, 37, entropies=True),
-        lambda hidden: logprobs_of_logits(head(hidden)[:, :37], chosen, entropies=True),
+        lambda hidden: told_by_logits(head(hidden)[:, :37], chosen, entropies=True),
     ):
         hidden = (3 * torch.randn(rows, 16, generator=torch.Generator().manual_seed(1))).requires_grad_()
-        logprobs, entropies = way(hidden)
+        logprobs, entropies, _ = way(hidden)
         (logprobs * weights_N + entropies * weights_of_entropies_N).sum().backward()
         found.append((logprobs.detach(), entropies.detach(), hidden.grad))
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
@@ -48,11 +48,42 @@ def test_entropies(rows: int) -> None:
     torch.testing.assert_close(found[0][1], by_torch.detach(), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+@pytest.mark.parametrize("rows", [1, 300])
+def test_divergences(rows: int, temperature: float) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(16, 50, bias=False).requires_grad_(False)
+    chosen, (weights_N, weights_of_divergences_N, weights_of_entropies_N) = (
+        torch.randint(0, 37, (rows,)),
+        torch.randn(3, rows),
+    )
+    anchor_NH = 3 * torch.randn(rows, 16)
+    found = []
+    for way in (
+        lambda hidden: chosen_logprobs(hidden, head, chosen, 37, True, Anchor(anchor_NH, temperature)),
+        lambda hidden: told_by_logits(head(hidden)[:, :37], chosen, True, head(anchor_NH)[:, :37], temperature),
+    ):
+        hidden = (3 * torch.randn(rows, 16, generator=torch.Generator().manual_seed(1))).requires_grad_()
+        logprobs, entropies, divergences = way(hidden)
+        total = logprobs * weights_N + divergences * weights_of_divergences_N + entropies * weights_of_entropies_N
+        total.sum().backward()
+        found.append((logprobs.detach(), entropies.detach(), divergences.detach(), hidden.grad))
+    torch.testing.assert_close(*found, atol=2e-5, rtol=2e-5)
+    ours, theirs = (
+        torch.distributions.Categorical(logits=logits)
+        for logits in (head(hidden)[:, :37], head(anchor_NH)[:, :37] / temperature)
+    )
+    by_torch = torch.distributions.kl_divergence(ours, theirs)
+    torch.testing.assert_close(found[0][2], by_torch.detach(), atol=2e-5, rtol=2e-5)
+
+
 def test_the_entropy_where_something_cannot_be_drawn() -> None:
     logits = torch.tensor([[0.0, 0.0, float("-inf")]], requires_grad=True)
-    logprobs, entropies = logprobs_of_logits(logits, torch.tensor([1]), entropies=True)
-    (logprobs + entropies).sum().backward()
+    anchor = torch.tensor([[1.0, 1.0, float("-inf")]])
+    logprobs, entropies, divergences = told_by_logits(logits, torch.tensor([1]), True, anchor)
+    (logprobs + entropies + divergences).sum().backward()
     assert entropies.item() == pytest.approx(math.log(2))
+    assert divergences.item() == pytest.approx(0, abs=1e-6)
     assert logits.grad.isfinite().all()
 
 
