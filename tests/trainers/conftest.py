@@ -117,7 +117,7 @@ def silent() -> Console:
 
 @dataclass
 class Gradients:
-    """Documents of each pass, and the gradient (M, T) of the loss with respect to the logprobs of their tokens, or their entropies."""
+    """Documents of each pass, and the loss's gradients (M, T) by what is said of their tokens: logprobs, entropies, divergences."""
 
     passes: list[tuple[Sequence[Ledger], Any]] = field(default_factory=list)
 
@@ -139,9 +139,9 @@ def gradients(monkeypatch: pytest.MonkeyPatch) -> Gradients:
 
     seen, score = Gradients(), PolicyModel.score
 
-    def watched(model: Any, ledgers: Sequence[Ledger], entropies: bool = False) -> Any:
-        scored = score(model, ledgers, entropies)
-        for of_BT in (scored.logprobs_BT, scored.entropies_BT):
+    def watched(model: Any, ledgers: Sequence[Ledger], *wanted: Any) -> Any:
+        scored = score(model, ledgers, *wanted)
+        for of_BT in (scored.logprobs_BT, scored.entropies_BT, scored.divergences_BT):
             if of_BT is not None and of_BT.requires_grad:
                 of_BT.register_hook(lambda gradient: seen.passes.append((ledgers, gradient.clone())))
         return scored

@@ -42,11 +42,11 @@ def test_out_of_memory_names_the_options_with_their_values(
 ) -> None:
     score, calls = PolicyModel.score, []
 
-    def failing(self: PolicyModel, ledgers: Any, entropies: bool = False) -> Any:
+    def failing(self: PolicyModel, ledgers: Any, *wanted: Any) -> Any:
         calls.append(len(ledgers))
         if len(calls) > 3:
             raise error
-        return score(self, ledgers, entropies)
+        return score(self, ledgers, *wanted)
 
     monkeypatch.setattr(PolicyModel, "score", failing)
     recipe = tiny_recipe(micro_tokens=tokens, micro_batch=3, max_tokens=12)

@@ -25,7 +25,7 @@ from trainers.local import train
         {"algorithm": "gspo"},
         {"algorithm": "ppo"},
         {"kl_coefficient": 0.1},
-        {"kl_coefficient": 0.1, "kl_estimate": "exact"},
+        {"kl_coefficient": 0.1, "kl_estimate": "exact", "lora_rank": 4},
         {"entropy_bonus": -0.1},
         {"aggregation": "seq-mean-token-sum"},
     ],
