@@ -21,7 +21,8 @@ from llmi_env.calls import CallScanner
 from llmi_env.rollout import Rollout
 from llmi_env.store import read_episodes, rollouts_of
 from trainers.batching import Batch, micro_batches
-from trainers.losses import grpo_advantages, most_varied
+from trainers.gradient import learned_from
+from trainers.losses import grpo_advantages
 from trainers.policy_model import PolicyModel
 from trainers.recipe import Recipe, load_recipe
 
@@ -58,11 +59,8 @@ def add_gradients(
     model: PolicyModel, recipe: Recipe, rollouts: Sequence[Rollout], sums: dict[tuple[str, int], Any]
 ) -> int:
     """Add each part's gradient of a step's documents to the sums, by the half that their task falls into; returns how many they are."""
-    batch = Batch.of(rollouts)
-    kept = batch.learnable
-    if recipe.learn_from is not None:
-        kept = most_varied(batch.rewards_B, batch.groups_B, batch.scored_B, recipe.learn_from)
-    batch = Batch.of([rollouts[i] for i in kept])
+    batch = learned_from(recipe, Batch.of(rollouts))
+    batch = Batch.of([batch.rollouts[i] for i in batch.learnable])
     terms = [rollout.report.terms[TEXT] for rollout in batch.rollouts]
     text_B = torch.tensor([term.weight * (term.value or 0.0) for term in terms])
     credits = [
@@ -83,7 +81,7 @@ def add_gradients(
                 loss = -(logprobs_MT * credit_M1.to(model.device) * where_MT).sum()
                 gradients = torch.autograd.grad(loss, model.parameters, retain_graph=number < len(PARTS) - 1)
                 sums[name, half] = sums.get((name, half), 0) + torch.cat([x.flatten() for x in gradients])
-    return len(kept)
+    return len(batch.rollouts)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import random
 
 import practice_words as wording
 from practice_numbers import Row, numbers
-from practice_parts import BEFORE, Draft, capital, change, find, named, order, paint, thing, wish
+from practice_parts import Draft, capital, changed, find, named, paint, thing
 
 
 class Clauses:
@@ -20,13 +20,13 @@ class Clauses:
         joint = self.draw.choice(joints)
         return first + joint.replace("{second}", second) + self.draw.choice(wording.ENDS)
 
-    def _then_changed(self, first: str, thing: str) -> tuple[str, dict[str, str], Row]:
+    def _then_changed(self, first: str, name: str) -> tuple[str, dict[str, str], Row]:
         """A question whose first clause makes a picture and whose second one changes it."""
-        if self.draw.random() < 0.3:
-            asked, told = order(self.draw, self.draw.choice(BEFORE))
-            return self._joined(first, "{do}", wording.THEN_DO), {"do": asked}, change(told, 0, thing)
-        asked, told = wish(self.draw)
-        return self._joined(first, self.draw.choice(wording.CHANGED)), {"change": asked}, change(told, 0, thing)
+        ordered = self.draw.random() < 0.3
+        values, call = changed(self.draw, ordered, name)
+        if ordered:
+            return self._joined(first, "{do}", wording.THEN_DO), values, call
+        return self._joined(first, self.draw.choice(wording.CHANGED)), values, call
 
     def _then_charted(self, first: str) -> str:
         """A question whose first clause makes a picture and whose second one has numbers."""

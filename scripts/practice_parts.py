@@ -158,3 +158,12 @@ def change(told: str, index: int, thing: str) -> Row:
         "description": f"{capital(thing)}, {told}",
         "params": {"img_index": index, "prompt": told},
     }
+
+
+def changed(draw: random.Random, ordered: bool, thing: str, index: int = 0) -> tuple[dict[str, str], Row]:
+    """A change of the picture before, as an order (`{do}`) or as how it is wanted (`{change}`), and the call."""
+    if ordered:
+        asked, told = order(draw, draw.choice(BEFORE))
+        return {"do": asked}, change(told, index, thing)
+    asked, told = wish(draw)
+    return {"change": asked}, change(told, index, thing)

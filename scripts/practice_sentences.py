@@ -6,7 +6,7 @@ import random
 
 import practice_words as wording
 from practice_numbers import Row, curve, numbers, series, shares, spread
-from practice_parts import BEFORE, Draft, change, find, named, need, order, paint, scene, wish
+from practice_parts import Draft, change, changed, find, named, need, order, paint, scene, wish
 from practice_subjects import ADVICE, TRADES
 
 
@@ -61,27 +61,19 @@ class Sentences:
         values = {"thing": named(row), key: asked}
         return template, values, [change(told, 0, named(row))], [f"corpus:{row['id']}"]
 
-    def _changed(self, template: str, thing: str, index: int = 0) -> tuple[dict[str, str], Row]:
-        """A change of the picture before, worded as the template wants it."""
-        if "{do}" in template:
-            asked, told = order(self.draw, self.draw.choice(BEFORE))
-            return {"do": asked}, change(told, index, thing)
-        asked, told = wish(self.draw)
-        return {"change": asked}, change(told, index, thing)
-
     def draw_change(self) -> Draft:
         template, what = self.draw.choice(wording.DRAW_EDIT_WORDINGS), scene(self.draw)
-        values, call = self._changed(template, "the drawing")
+        values, call = changed(self.draw, "{do}" in template, "the drawing")
         return template, {"scene": what, **values}, [paint(what), call], []
 
     def find_change(self) -> Draft:
         template, row = self.draw.choice(wording.FIND_EDIT_WORDINGS), self.draw.choice(self.rows)
-        values, call = self._changed(template, named(row))
+        values, call = changed(self.draw, "{do}" in template, named(row))
         return template, {"thing": named(row), **values}, [find(row), call], []
 
     def chart_change(self) -> Draft:
         template, (data, first) = self.draw.choice(wording.CHART_CHANGE_WORDINGS), numbers(self.draw)
-        values, call = self._changed(template, "the chart")
+        values, call = changed(self.draw, "{do}" in template, "the chart")
         return template, {"data": data, **values}, [first, call], []
 
     def find_chart(self) -> Draft:

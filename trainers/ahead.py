@@ -75,7 +75,7 @@ class Ahead:
         from trainers.packed_llama import packed_llama
 
         self._model, self._reference, self._recipe = model, reference, recipe
-        self._known: list[tuple[Ledger, Compared]] = []
+        self._known: dict[int, tuple[Ledger, Compared]] = {}  # by the ledger's identity
         self._forward: list[tuple[Sequence[Ledger], Scored]] = []
         self._gradients: list[tuple[Sequence[Ledger], EarlyGradient]] = []
         self._tried: set[int] = set()  # where blocks of groups begin whose gradients are computed
@@ -164,15 +164,16 @@ class Ahead:
 
     def _compare(self, ledgers: Sequence[Ledger]) -> None:
         """Ask the reference about those that it was not asked about yet."""
-        known = {id(ledger) for ledger, _ in self._known}
-        unknown = [ledger for ledger in ledgers if id(ledger) not in known]
+        unknown = [ledger for ledger in ledgers if id(ledger) not in self._known]
         if unknown and self._reference is not None:
-            self._known += zip(unknown, self._reference.look(unknown, self._recipe), strict=True)
+            found = self._reference.look(unknown, self._recipe)
+            self._known |= {id(ledger): (ledger, told) for ledger, told in zip(unknown, found, strict=True)}
 
     def reference_BT(self, batch: Batch) -> Tensor:
         """Logprobs under the reference for documents of a batch; NaN where it was not asked."""
-        rows = {id(ledger): compared.logprobs for ledger, compared in self._known}
-        return padded({i: rows[id(x)] for i, x in enumerate(batch.ledgers) if id(x) in rows}, batch.logprobs_BT)
+        known = self._known
+        rows = {i: known[id(x)][1].logprobs for i, x in enumerate(batch.ledgers) if id(x) in known}
+        return padded(rows, batch.logprobs_BT)
 
     def gradient(self, ledgers: Sequence[Ledger]) -> EarlyGradient | None:
         """The gradient of a pass, where it has been computed. Each is given out once."""
@@ -195,9 +196,7 @@ class Ahead:
     def _score(self, ledgers: Sequence[Ledger]) -> Scored:
         recipe, anchors = self._recipe, None
         if recipe.kl_coefficient > 0 and recipe.kl_estimate == "exact":
-            states = {id(ledger): compared.hidden_TH for ledger, compared in self._known}
-            hidden = [state for state in (states[id(ledger)] for ledger in ledgers) if state is not None]
-            anchors = Anchors(hidden, recipe.kl_temperature)
+            anchors = Anchors([self._known[id(ledger)][1].states for ledger in ledgers], recipe.kl_temperature)
         return self._model.score(ledgers, recipe.entropy_bonus != 0, anchors)
 
     def forget(self) -> None:

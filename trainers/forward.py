@@ -20,6 +20,8 @@ from llmi_env.policies.engines import common_prefix, model_parts
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trainers.head import Anchor
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -51,6 +53,14 @@ class Anchors:
 
     hidden: Sequence[Tensor]
     temperature: float = 1.0
+
+    def joined(self) -> Anchor:
+        """The same for the tokens of all sequences, one after another."""
+        import torch
+
+        from trainers.head import Anchor
+
+        return Anchor(torch.cat(list(self.hidden)), self.temperature)
 
 
 def score_responses(
@@ -92,15 +102,8 @@ def score_responses(
         before_BTH = llama.hidden(tokens).index_select(0, tokens.before_BT.flatten()).view(*responses_BT.shape, -1)
     before_NH = before_BTH.flatten(0, 1).index_select(0, places_N)
     chosen_N = responses_BT.flatten().index_select(0, places_N)
-    temperature = 1.0 if anchors is None else anchors.temperature
-    anchor_NH = None if anchors is None else torch.cat(list(anchors.hidden))
-    if fast_head.fits(head):
-        anchor = None if anchor_NH is None else fast_head.Anchor(anchor_NH, temperature)
-        told = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies, anchor)
-    else:
-        logits_NV = head(before_NH)[:, :vocab_size].float()
-        anchor_logits_NV = None if anchor_NH is None else head(anchor_NH)[:, :vocab_size].float()
-        told = fast_head.told_by_logits(logits_NV, chosen_N, entropies, anchor_logits_NV, temperature)
+    anchor = None if anchors is None else anchors.joined()
+    told = fast_head.tell(before_NH, head, chosen_N, vocab_size, entropies, anchor)
 
     def spread(numbers_N: Tensor | None) -> Tensor | None:
         if numbers_N is None:

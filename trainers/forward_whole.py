@@ -58,23 +58,13 @@ def score_whole(
     # The state that predicts token t stands one place before it.
     before_BTH = hidden_BSH[torch.arange(len(ledgers), device=device)[:, None], places_BT - 1]
     before_NH, chosen_N = before_BTH[padding_mask_BT], ids_BS.gather(1, places_BT)[padding_mask_BT]
-    hidden = torch.tensor([] if eyes is None else eyes.hidden_ids, dtype=torch.long, device=device)
-    temperature = 1.0 if anchors is None else anchors.temperature
-    anchor_NH = None if anchors is None else torch.cat(list(anchors.hidden))
-    if eyes is None and fast_head.fits(head):
-        anchor = None if anchor_NH is None else fast_head.Anchor(anchor_NH, temperature)
-        told = fast_head.chosen_logprobs(before_NH, head, chosen_N, vocab_size, entropies, anchor)
-        logprobs_N = told.logprobs_N
-    else:
-
-        def logits_of(states_NH: Tensor) -> Tensor:
-            logits_NV = head(states_NH)[:, :vocab_size].float()
-            return logits_NV.index_fill(1, hidden[hidden < vocab_size], float("-inf"))
-
-        anchor_logits_NV = None if anchor_NH is None else logits_of(anchor_NH)
-        told = fast_head.told_by_logits(logits_of(before_NH), chosen_N, entropies, anchor_logits_NV, temperature)
+    barred = None if eyes is None else torch.tensor(eyes.hidden_ids, dtype=torch.long, device=device)
+    anchor = None if anchors is None else anchors.joined()
+    told = fast_head.tell(before_NH, head, chosen_N, vocab_size, entropies, anchor, barred)
+    logprobs_N = told.logprobs_N
+    if barred is not None:
         # Of a placeholder not infinite: that would make NaN of its gradient.
-        logprobs_N = told.logprobs_N.masked_fill(torch.isin(chosen_N, hidden), 0.0)
+        logprobs_N = logprobs_N.masked_fill(torch.isin(chosen_N, barred), 0.0)
     zeros_BT = torch.zeros(padding_mask_BT.shape, device=device)
 
     def spread(numbers_N: Tensor | None) -> Tensor | None:

@@ -120,6 +120,32 @@ def told_by_logits(
     )
 
 
+def tell(
+    hidden_NH: Tensor,
+    head: Any,
+    chosen_N: Tensor,
+    vocab_size: int,
+    entropies: bool = False,
+    anchor: Anchor | None = None,
+    barred: Tensor | None = None,
+) -> Told:
+    """`chosen_logprobs` where the head fits, else `told_by_logits`.
+
+    Args:
+        barred: ids that cannot be drawn besides those from `vocab_size` on; their logprob is -inf.
+    """
+    if barred is None and fits(head):
+        return chosen_logprobs(hidden_NH, head, chosen_N, vocab_size, entropies, anchor)
+
+    def logits_of(states_NH: Tensor) -> Tensor:
+        logits_NV: Tensor = head(states_NH)[:, :vocab_size].float()
+        return logits_NV if barred is None else logits_NV.index_fill(1, barred[barred < vocab_size], float("-inf"))
+
+    if anchor is None:
+        return told_by_logits(logits_of(hidden_NH), chosen_N, entropies)
+    return told_by_logits(logits_of(hidden_NH), chosen_N, entropies, logits_of(anchor.hidden_NH), anchor.temperature)
+
+
 class _Chosen(torch.autograd.Function):
     @staticmethod
     def forward(

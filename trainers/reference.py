@@ -35,6 +35,12 @@ class Compared:
     logprobs: Sequence[float]
     hidden_TH: Tensor | None
 
+    @property
+    def states(self) -> Tensor:
+        """`hidden_TH` of a reference that was made `exact`."""
+        assert self.hidden_TH is not None, "the reference keeps states only where the divergence is measured exactly"
+        return self.hidden_TH
+
 
 class Reference:
     """The trained weights of a model as they are now.

@@ -20,7 +20,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "grpo": {},
     "Dr. GRPO": {"scale_advantages": False, "aggregation": "seq-mean-token-sum-norm", "lr": 1e-2},
     "gspo": {"algorithm": "gspo", "clip_low": 3e-2, "clip_high": 4e-2, "aggregation": "seq-mean-token-mean"},
-    "ppo": {"algorithm": "ppo", "lr_critic": 1e-2},
+    "ppo": {"algorithm": "ppo", "lr_critic": 1e-2, "steps": 20},
     "ppo, one document a task": {"algorithm": "ppo", "lr_critic": 1e-2, "samples": 1, "tasks_per_step": 64},
     "the most varied": {"learn_from": 4, "samples": 8},
     "dynamic sampling": {"dynamic_sampling": {"max_batches": 3}, "samples": 8},
@@ -37,7 +37,7 @@ def test_it_learns(known_recipe: Callable[..., Any], tmp_path: Path, silent: Con
     assert result.after.reward is not None
     rows = [row for row in read_metrics(tmp_path) if row["phase"] == "train"]
     assert result.before.reward < 0.2
-    assert result.after.reward > 0.9  # two of 32 documents may slip, at temperature 1
+    assert result.after.reward > 0.95
     rewards = [row["reward"] for row in rows]
     assert sum(rewards[:3]) / 3 < 0.25
     assert sum(rewards[-3:]) / 3 > 0.95
