@@ -5,10 +5,14 @@ In memory for small corpora; for large ones it is built once, kept in files and 
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
+import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,7 @@ MEANING_WEIGHT = 0.6
 """Weight of the cosine in the fused score; the rest is the words'."""
 _K1, _B = 0.6, 0.3  # short descriptions: a second mention says little, and length says little
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_import_lock = threading.Lock()
 
 
 def _word_set(text: str) -> frozenset[str]:
@@ -61,8 +66,7 @@ class Words:
     @classmethod
     def build(cls, documents: Iterable[Sequence[str]]) -> Words:
         """Index documents, each given as its words."""
-        import bm25s
-
+        bm25s = _bm25s()
         vocabulary: dict[str, int] = {}
         numbered = [[vocabulary.setdefault(word, len(vocabulary)) for word in words] for words in documents]
         ranked: Any = None
@@ -81,8 +85,7 @@ class Words:
     @classmethod
     def open(cls, folder: Path) -> Words:
         """What `save` kept, mapped rather than read."""
-        import bm25s
-
+        bm25s = _bm25s()
         there = (folder / "params.index.json").exists()
         ranked = bm25s.BM25.load(folder, mmap=True, show_progress=False) if there else None
         return cls(ranked, int(np.load(folder / "count.npy")))
@@ -95,6 +98,25 @@ class Words:
             return np.zeros(self._count)
         found = np.asarray(self._ranked.get_scores(known), dtype=np.float64)
         return np.clip(found / best, 0.0, 1.0)
+
+
+def _bm25s() -> ModuleType:
+    """The library, without JAX: where that is installed, it starts it on import, which takes three quarters of a GPU away from the policy.
+
+    It sorts with it; only scores are asked for here.
+    """
+    with _import_lock:
+        if "bm25s" not in sys.modules:
+            # `None` makes an import fail as if nothing were there.
+            loaded = sys.modules.pop("jax.lax", None)
+            sys.modules["jax.lax"] = None  # type: ignore[assignment]
+            try:
+                importlib.import_module("bm25s")
+            finally:
+                del sys.modules["jax.lax"]
+                if loaded is not None:
+                    sys.modules["jax.lax"] = loaded
+        return sys.modules["bm25s"]
 
 
 def _idf(count: int, total: int) -> float:
