@@ -21,7 +21,7 @@ from llmi_env.document import Figure, Picture
 from llmi_env.judges.addressed import for_a_reader
 from llmi_env.judges.chart_fit import chart_of
 from llmi_env.judges.chart_proxy import drawn
-from llmi_env.judges.edit_fit import is_opposite
+from llmi_env.judges.edit_fit import is_other
 from llmi_env.judges.needs import example_needs
 from llmi_env.judges.relevance import Meanings, content_words, kinship, prose_numbers, ramp, words
 from llmi_env.judges.text_proxy import count_lead_ins, count_orders, own_words
@@ -136,7 +136,7 @@ def call_traits(
     context = f"{before[-300:]} {after[:200]}"
     nearness = max(kinship(meanings, about, question), 0.8 * kinship(meanings, about, context))
     specific = _code_specific(call, figure.picture) if call.tool == "code" else _specific(asked, call.tool)
-    changes = call.tool == "edit" and not is_opposite(question, asked)
+    changes = call.tool == "edit" and not is_other(question, asked)
     if changes and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
         nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
     ordered = count_orders(f"{call.description}\n{asked}")

@@ -49,13 +49,13 @@ from llmi_env.torch_threads import torch_threads
 from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
-VERSION = "embedded/3"
+VERSION = "embedded/4"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
     "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "image_proxy", "needs", "particular",
     "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
 )  # fmt: skip
-"""Modules of this folder that a score comes from."""
+"""Modules of this folder that a score comes from; besides them, what reads an edit's instruction."""
 
 _CACHED_PICTURES = 512
 _SOFTENING = re.compile(r"\b(?:blur|soft|smooth|out of focus)", re.IGNORECASE)
@@ -314,7 +314,8 @@ def _made_of() -> str:
     """Digest of the code and of the assets that scores come from, so that no score outlives a change that nobody has numbered."""
     package = resources.files("llmi_env")
     assets = sorted((file for file in (package / "assets" / "judges").iterdir()), key=lambda file: file.name)
-    files = [*(package / "judges" / f"{name}.py" for name in MADE_OF), *assets]
+    language = sorted((x for x in (package / "tools" / "edit").iterdir() if x.is_file()), key=lambda file: file.name)
+    files = [*(package / "judges" / f"{name}.py" for name in MADE_OF), *language, *assets]
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:12]
 
 

@@ -18,7 +18,7 @@ from llmi_env.document import Document, Figure, Picture
 from llmi_env.errors import require
 from llmi_env.judges.call_proxy import code_strings, wish
 from llmi_env.judges.chart_fit import chart_of
-from llmi_env.judges.edit_fit import is_opposite
+from llmi_env.judges.edit_fit import is_other
 from llmi_env.judges.relevance import Meanings, kinship, ramp
 from llmi_env.task import Task
 
@@ -199,7 +199,7 @@ def fit_to_question(figure: Figure, seen: Evidence, question: str, meanings: Mea
 
 def _made_as_given(figure: Figure, question: str, text: str) -> float:
     """Whether a chart draws data at all, and the numbers that are given; whether an edit is the one that was wanted; 1 for other pictures."""
-    if figure.call is not None and figure.call.tool == "edit" and is_opposite(question, wish(figure.call)):
+    if figure.call is not None and figure.call.tool == "edit" and is_other(question, wish(figure.call)):
         return 0.3
     if figure.call is None or figure.call.tool != "code":
         return 1.0

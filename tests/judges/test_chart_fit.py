@@ -9,7 +9,6 @@ from llmi_env.calls import Call
 from llmi_env.chart_reading import MAX_JSON, ChartReading, Mark
 from llmi_env.document import Picture, Provenance
 from llmi_env.judges.chart_fit import Chart, chart_of, misnamed
-from llmi_env.judges.edit_fit import is_opposite
 
 RAIN = "Show the rain of a year: spring 80, summer 60, autumn 30, winter 90 mm."
 BARS = (("spring", 80.0), ("summer", 60.0), ("autumn", 30.0), ("winter", 90.0))
@@ -102,23 +101,6 @@ def test_numbers_of_a_text_stand_beside_their_own_names() -> None:
     assert misnamed("Spring 60, summer 30, autumn 90 and winter 80.", RAIN) == 1
     assert misnamed("Spring 80, summer 30, autumn 60 and winter 90.", RAIN) == 0.5
     assert misnamed("Between 30 and 90 mm fell.", RAIN) == misnamed("No numbers.", RAIN) == misnamed("30", "Rain?") == 0
-
-
-@pytest.mark.parametrize(
-    ("question", "asked", "opposite"),
-    [
-        ("My photo is too dark. Fix that.", "make it brighter", False),
-        ("My photo is too dark. Fix that.", "make it darker", True),
-        ("Swap left and right of the motorcycle.", "flip it vertically", True),
-        ("Swap left and right of the motorcycle.", "flip it horizontally", False),
-        ("Lay an orange wash over the desert.", "tint it blue", True),
-        ("Lay an orange wash over the desert.", "tint it orange", False),
-        ("Give the red barn a vintage look.", "make it sepia", False),
-        ("Show an owl.", "make it brighter", False),
-    ],
-)
-def test_an_edit_that_does_the_contrary(question: str, asked: str, opposite: bool) -> None:
-    assert is_opposite(question, asked) is opposite
 
 
 def test_an_axis_that_tells_other_numbers_costs_most_of_it() -> None:

@@ -11,6 +11,7 @@ Where it fails, the full one tries all edits, and is more careful about what the
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from llmi_env.errors import Refused
@@ -21,6 +22,8 @@ from llmi_env.tools.edit.operation import Operation, refusal
 
 MAX_INSTRUCTION = 1000
 _SHOWN = 40  # characters of what was not understood: the list of what is must follow within what a policy is shown
+
+_QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)['‘]([^'‘’]+)['’](?!\w)")
 
 _FULL: tuple[tuple[str, Make], ...] = (*shape_readings.READINGS, *look_readings.READINGS, *first_readings.READINGS)
 
@@ -43,6 +46,28 @@ def parse_instruction(text: str) -> list[Operation]:
         return _read(plain, first_readings.READINGS, full=False)
     except Refused:
         return _framed_last(_read(plain, _FULL, full=True))
+
+
+def edits_named(text: str) -> list[Operation]:
+    """The edits that a text speaks of, whatever else it speaks of; of captions those whose words it quotes.
+
+    By the first, strict reading: what it finds is meant in ninety-nine of a hundred questions that want an edit, and in four of ten it finds
+    nothing. It is no way to carry an instruction out.
+
+    >>> [operation.kind for operation in edits_named("A wolf for our poster; below, the identical wolf in old sepia colours.")]
+    ['tint']
+    """
+    plain = " ".join(unicodedata.normalize("NFKC", text).split())
+    quoted = {found.group(1) or found.group(2) for found in _QUOTED.finditer(plain)}
+    try:
+        captions, rest = take_captions(plain, full=False)
+    except Refused:  # of no words, or too many
+        captions, rest = [], plain
+    reader = Reader(rest.lower() if len(rest.lower()) == len(rest) else rest)
+    reader.found.extend((at, caption) for at, caption in captions if caption.text in quoted)
+    for pattern, make in first_readings.READINGS:
+        reader.take(pattern, make)
+    return reader.operations()
 
 
 def _read(text: str, readings: tuple[tuple[str, Make], ...], full: bool) -> list[Operation]:
