@@ -136,8 +136,9 @@ def call_traits(
     context = f"{before[-300:]} {after[:200]}"
     nearness = max(kinship(meanings, about, question), 0.8 * kinship(meanings, about, context))
     specific = _code_specific(call, figure.picture) if call.tool == "code" else _specific(asked, call.tool)
-    changes = call.tool == "edit" and not is_other(question, asked)
-    if changes and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
+    if call.tool == "edit" and is_other(question, asked):
+        nearness *= 0.1  # whatever its description says
+    elif call.tool == "edit" and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
         nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
     ordered = count_orders(f"{call.description}\n{asked}")
     return CallTraits(
