@@ -41,7 +41,7 @@ class TransformersJudge:
     """Scores by a text or vision-language model.
 
     Args:
-        model: a folder, a hub name, `smollm2` or `warm-start` (see `llmi_env.models.resolve_policy`).
+        model: a folder, a hub name, `smollm2`, `warm-start` or `grpo-trained` (see `llmi_env.models.resolve_policy`).
         terms: which terms to score. `text_quality` and `call_quality` can be judged by any model; `image_quality`, `task_relevance` and
             `text_image_relevance` need one that sees pictures.
         device: as torch names it: `cpu`, `cuda`, `cuda:1`.

@@ -103,20 +103,22 @@ class Words:
 def _bm25s() -> ModuleType:
     """The library, without JAX: where that is installed, it starts it on import, which takes three quarters of a GPU away from the policy.
 
-    It sorts with it; only scores are asked for here.
+    It sorts with it; only scores are asked for here. Whoever imports the library before this module does, has started JAX already; and for the
+    moment of this import another thread finds no `jax.lax`.
     """
     with _import_lock:
         if "bm25s" not in sys.modules:
+            loaded = sys.modules.get("jax.lax")
             # `None` makes an import fail as if nothing were there.
-            loaded = sys.modules.pop("jax.lax", None)
             sys.modules["jax.lax"] = None  # type: ignore[assignment]
             try:
                 importlib.import_module("bm25s")
             finally:
-                del sys.modules["jax.lax"]
-                if loaded is not None:
-                    sys.modules["jax.lax"] = loaded
-        return sys.modules["bm25s"]
+                if sys.modules.get("jax.lax") is None:
+                    sys.modules.pop("jax.lax", None)
+                    if loaded is not None:
+                        sys.modules["jax.lax"] = loaded
+    return importlib.import_module("bm25s")  # waits for a thread that is half through with it
 
 
 def _idf(count: int, total: int) -> float:

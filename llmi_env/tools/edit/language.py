@@ -51,8 +51,8 @@ def parse_instruction(text: str) -> list[Operation]:
 def edits_named(text: str) -> list[Operation]:
     """The edits that a text speaks of, whatever else it speaks of; of captions those whose words it quotes.
 
-    By the first, strict reading: what it finds is meant in ninety-nine of a hundred questions that want an edit, and in four of ten it finds
-    nothing. It is no way to carry an instruction out.
+    By the first, strict reading, which knows nine edits and takes adjectives for wishes ("a dark forest"): it is no way to carry an
+    instruction out.
 
     >>> [operation.kind for operation in edits_named("A wolf for our poster; below, the identical wolf in old sepia colours.")]
     ['tint']
@@ -63,6 +63,7 @@ def edits_named(text: str) -> list[Operation]:
         captions, rest = take_captions(plain, full=False)
     except Refused:  # of no words, or too many
         captions, rest = [], plain
+    rest = _QUOTED.sub(lambda found: " " * len(found.group()), rest)
     reader = Reader(rest.lower() if len(rest.lower()) == len(rest) else rest)
     reader.found.extend((at, caption) for at, caption in captions if caption.text in quoted)
     for pattern, make in first_readings.READINGS:
