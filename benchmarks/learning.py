@@ -118,7 +118,8 @@ def recipes(runs: Sequence[Run]) -> list[str]:
     """What the runs had in common and in what they differed."""
     keys = (
         "model", "algorithm", "seed", "steps", "tasks_per_step", "samples", "learn_from", "max_tokens", "lr", "minibatches", "epochs",
-        "task_mix", "lr_schedule", "scale_advantages", "aggregation", "kl_coefficient", "entropy_bonus", "clip_low", "clip_high",
+        "task_mix", "lr_schedule", "scale_advantages", "aggregation", "kl_coefficient", "kl_estimate", "kl_temperature", "entropy_bonus",
+        "clip_low", "clip_high",
     )  # fmt: skip
     lines = ["| run | " + " | ".join(f"`{key}`" for key in keys) + " | s a step |", "|---" * (len(keys) + 2) + "|"]
     for run in runs:

@@ -108,7 +108,9 @@ def train(
 
 @app.command()
 def export(
-    policy: Annotated[str, typer.Argument(help="A run folder, an adapter, 'warm-start', or a model by name or path.")],
+    policy: Annotated[
+        str, typer.Argument(help="A run folder, an adapter, 'warm-start', 'grpo-trained', or a model by name or path.")
+    ],
     out: Annotated[Path, typer.Argument(help="The folder to write; it must not be there yet.")],
 ) -> None:
     """Write a policy as a whole Hugging Face model: adapters merged, verl's shards joined.
@@ -127,8 +129,9 @@ def write(
     question: Annotated[str, typer.Argument(help="What the document is to be about.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("document.html"),
     policy: Annotated[
-        str, typer.Option(help="'warm-start', a run folder, a LoRA adapter, or a model by name or path.")
-    ] = "warm-start",
+        str,
+        typer.Option(help="'grpo-trained', 'warm-start', a run folder, a LoRA adapter, or a model by name or path."),
+    ] = "grpo-trained",
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens that the policy may write.")] = 224,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Same seed, same document.")] = 0,

@@ -44,8 +44,8 @@ def evaluate(
     policy: Annotated[
         str,
         typer.Option(
-            help="Who writes: 'warm-start', a run folder, an adapter or a model; openai:MODEL@BASE_URL, or a YAML file with an endpoint's "
-            "options; documents:FOLDER, finished documents of another system."
+            help="Who writes: 'warm-start', 'grpo-trained', a run folder, an adapter or a model; openai:MODEL@BASE_URL, or a YAML file "
+            "with an endpoint's options; documents:FOLDER, finished documents of another system."
         ),
     ] = "warm-start",
     judge: Annotated[

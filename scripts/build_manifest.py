@@ -42,6 +42,12 @@ FOLDERS = {
         "author": "the LLMI authors",
         "licence": "Apache-2.0",
     },
+    "grpo-trained": {
+        "what": "LoRA adapter of a trained policy, with the recipe and metrics of its run",
+        "source": "trained from policy/ by `llmi train long-grpo`, see grpo-trained/README.md",
+        "author": "the LLMI authors",
+        "licence": "Apache-2.0",
+    },
     "tasks": {
         "what": "writing tasks",
         "source": "written for this project",

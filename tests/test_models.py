@@ -119,10 +119,20 @@ class TestNames:
         with pytest.raises(ConfigError, match="names no base model"):
             models.resolve_policy(tmp_path)
 
-    def test_a_missing_warm_start(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("name", ["warm-start", "grpo-trained"])
+    def test_the_adapters_that_ship(self, name: str) -> None:
+        found = models.resolve_policy(name)
+        assert found.base == self.base
+        assert found.adapter is not None
+        assert (
+            json.loads((found.adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == models.SMOLLM2
+        )
+
+    @pytest.mark.parametrize(("name", "made_by"), [("warm-start", r"trainers\.sft"), ("grpo-trained", "llmi train")])
+    def test_a_missing_adapter(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, made_by: str) -> None:
         monkeypatch.setattr(models, "files", lambda package: tmp_path)
-        with pytest.raises(AssetError, match=r"trainers\.sft"):
-            models.resolve_policy("warm-start")
+        with pytest.raises(AssetError, match=made_by):
+            models.resolve_policy(name)
 
 
 def test_a_folder_that_cannot_be_loaded(tmp_path: Path) -> None:

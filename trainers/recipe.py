@@ -44,7 +44,7 @@ class BaseRecipe(BaseModel):
     """Which trainer carries it out: `local` is one process, `verl` one machine or many; or that of a plugin."""
 
     model: str = "warm-start"
-    """Where the policy starts: `warm-start`, `smollm2`, a run folder, an adapter, or a model by folder or hub name."""
+    """Where the policy starts: `warm-start`, `grpo-trained`, `smollm2`, a run folder, an adapter, or a model by folder or hub name."""
 
     env: EnvConfig = Field(default_factory=EnvConfig)
     """Tasks, prompt, limits, tools, judges and reward."""

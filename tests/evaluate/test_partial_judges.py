@@ -87,6 +87,11 @@ def test_of_other_policies_nothing_is_said(policy: str) -> None:
     assert judges_that_trained(policy, {"j": EMBEDDED}) == []
 
 
+def test_the_trained_policy_that_ships_says_who_trained_it() -> None:
+    (warning,) = judges_that_trained("grpo-trained", {"j": EMBEDDED})
+    assert "grpo-trained" in warning
+
+
 @pytest.mark.parametrize("text", ["", "env: 3", "env: {services: {judges: 7}, reward: llmi}", "- a", "{"])
 def test_a_run_that_cannot_be_read_is_passed_over(tmp_path: Path, text: str) -> None:
     folder = run(tmp_path / "run", ["embedded"])

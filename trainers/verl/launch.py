@@ -25,6 +25,7 @@ from llmi_env.comparison import Evaluation, compare
 from llmi_env.document import Document, Picture, Text
 from llmi_env.errors import CheckpointError, ConfigError, TrainingError, WorldError
 from llmi_env.judge_checks import check_judges, check_terms
+from llmi_env.models import TRAINED, WARM_START
 from llmi_env.policies.vision import Eyes
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout
@@ -53,6 +54,8 @@ from trainers.verl.recipe import VerlRecipe, check, command, environment
 if TYPE_CHECKING:
     from rich.console import Console
 
+_OURS = (WARM_START, TRAINED, "smollm2")
+"""Policies that are put together here before verl loads them."""
 _FULL = 1 << 20  # free bytes
 
 
@@ -268,7 +271,7 @@ async def _check_world(recipe: VerlRecipe) -> None:
 
 def _model_name(recipe: VerlRecipe, run_dir: Path) -> str:
     """Folder or hub name that verl is to load."""
-    return str(run_dir / "model") if recipe.model in ("tiny", "warm-start", "smollm2") else recipe.model
+    return str(run_dir / "model") if recipe.model in ("tiny", *_OURS) else recipe.model
 
 
 def _make_model(recipe: VerlRecipe, run_dir: Path, anew: bool) -> str:
@@ -280,7 +283,7 @@ def _make_model(recipe: VerlRecipe, run_dir: Path, anew: bool) -> str:
         from trainers.verl.tiny import make_tiny
 
         make_tiny(folder, seed=recipe.seed)
-    elif recipe.model in ("warm-start", "smollm2") and not folder.exists():
+    elif recipe.model in _OURS and not folder.exists():
         export_policy(recipe.model, folder)
     return _model_name(recipe, run_dir)
 

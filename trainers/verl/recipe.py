@@ -46,7 +46,8 @@ class VerlRecipe(BaseRecipe):
     """`grpo` weighs each token by its own ratio, `gspo` a whole document by one; `ppo` learns a critic besides."""
 
     model: str = "warm-start"
-    """Where the policy starts: a folder or hub name; `warm-start` or `smollm2`; `tiny`, a small random model that is made on the spot."""
+    """Where the policy starts: a folder or hub name; `warm-start`, `grpo-trained` or `smollm2`; `tiny`, a small random model that is made on
+    the spot."""
 
     lora_rank: int = Field(default=0, ge=0)
     """Rank of a LoRA adapter; 0 trains all weights."""

@@ -176,8 +176,9 @@ def open_source(
     """The source that a text names. Nothing is loaded or asked before the first order.
 
     Args:
-        policy: `warm-start`, a run folder, an adapter or a model (`llmi_env.models.resolve_policy`); `openai:MODEL@BASE_URL`, or the options of
-            an endpoint as the path of a YAML file or as JSON (`llmi_env.policies.endpoint.EndpointOptions`); `documents:FOLDER`.
+        policy: `warm-start`, `grpo-trained`, a run folder, an adapter or a model (`llmi_env.models.resolve_policy`);
+            `openai:MODEL@BASE_URL`, or the options of an endpoint as the path of a YAML file or as JSON
+            (`llmi_env.policies.endpoint.EndpointOptions`); `documents:FOLDER`.
         world: carries out calls.
         config: limits of a document, prompt, tools, feedback.
         max_tokens: tokens that a document may have.
