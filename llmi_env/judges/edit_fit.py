@@ -43,8 +43,8 @@ _NO_WISH = re.compile(
             r"(?: \w+)?(?: blur\w*| tint| cast| wash| tone| hue)\b",
             r"\b(?:has|have|having|with) (?:a|an|some|the)?(?: \w+)?(?: \w+)? (?:cast|warmth|blur)\b",
             # nouns that are written like verbs
-            rf"\b(?:crop|mirror|reflect|roll|spin|tilt|trim|blur|sharpen|darken|brighten|lighten|rotate|flip|turn)\b(?!{_THING}|$|[.,;!?])",
-            r"\b(?:a|an|view|wall|hand|rear-view|maize|corn|crop) (?:crop|mirror|reflection|roll|spin|tilt|trim)\b",
+            rf"\b(?:crop|mirror|reflect|roll|spin|tilt|trim|blur|sharpen|darken|brighten|lighten|rotate|flip|turn)\b(?!{_THING})",
+            r"\ban? (?:crop|mirror|reflection|roll|spin|tilt|trim)\b",
         )
     ),
     re.IGNORECASE,

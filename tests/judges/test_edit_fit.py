@@ -1,14 +1,14 @@
 """Whether an edit is the one that the question wants."""
 
 import json
-import time
 from importlib.resources import files
 
 import pytest
 
+from llmi_env.judges import edit_fit
 from llmi_env.judges.edit_fit import is_other
 from llmi_env.tools.edit.language import edits_named
-from llmi_env.tools.edit.operation import EXAMPLES
+from llmi_env.tools.edit.operation import EXAMPLES, Operation
 
 RIGHT = [
     ("My photo is too dark. Fix that.", "make it brighter"),
@@ -133,14 +133,20 @@ def test_it_takes_no_wanted_edit_for_another_and_sees_half_of_all_blurs_for_what
         assert sum(is_other(question, "blur it heavily") for question in sharp) >= caught * len(sharp)
 
 
-@pytest.mark.parametrize(
-    "piece", ["crop ", "turn left ", "in the ", "'a' \"", "too ", "stamp a b ", "caption ' ", "a a cast "]
-)
-def test_long_questions_cost_little(piece: str) -> None:
-    started = time.perf_counter()
-    is_other(piece * 20_000, "make it darker")
-    is_other(f"Darken it. {piece * 200}", piece * 190)
-    assert time.perf_counter() - started < 5, "bounded: a question is read up to its first thousand characters"
+def test_no_more_is_read_than_a_question_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes longer the more there is, faster than in proportion, and a question may be of any length."""
+    read: list[int] = []
+
+    def watched(text: str) -> list[Operation]:
+        read.append(len(text))
+        return edits_named(text)
+
+    monkeypatch.setattr(edit_fit, "edits_named", watched)
+    assert is_other(f"Darken it. {'crop ' * 20_000}", "make it brighter")
+    assert not is_other("Darken it, in this test alone.", "make it brighter " * 300)
+    assert read, "the question was read"
+    assert max(read) <= 1000
+    assert len(read) == 1, "an instruction that the tool refuses for its length needs no comparison"
 
 
 def test_what_a_text_names_is_read_among_much_else() -> None:
