@@ -39,6 +39,7 @@ from llmi_env.judges.image_proxy import (
     looks_like,
     pixel_traits,
 )
+from llmi_env.judges.naming import misnamed
 from llmi_env.judges.picture_text import PictureText
 from llmi_env.judges.picture_words import PictureWords, agreement
 from llmi_env.judges.relevance import Embed, Meanings
@@ -49,11 +50,11 @@ from llmi_env.torch_threads import torch_threads
 from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
-VERSION = "embedded/4"
+VERSION = "embedded/5"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
-    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "image_proxy", "needs", "particular",
-    "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
+    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "image_proxy", "naming", "needs",
+    "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
 )  # fmt: skip
 """Modules of this folder that a score comes from; besides them, what reads an edit's instruction."""
 
@@ -61,6 +62,7 @@ _CACHED_PICTURES = 512
 _SOFTENING = re.compile(r"\b(?:blur|soft|smooth|out of focus)", re.IGNORECASE)
 _IMPOSSIBLE = frozenset({"malformed", "unknown_tool", "bad_params"})
 _BRIBED = 0.2  # a picture with words for the judge in it
+_MISNAMED = 0.3  # a picture under another's name
 _UNCHECKED = 0.15  # a call that can be read but not carried out
 
 
@@ -154,7 +156,7 @@ class EmbeddedJudge:
     def judge(self, document: Document, task: Task) -> dict[str, Judgment]:
         """The same, blocking."""
         with torch_threads(1):
-            placed = _placed(document, task)
+            placed = _placed(document, task, self._meanings)
             return {term: getattr(self, f"_{term}")(document, task, placed) for term in self._terms}
 
     # ------------------------------------------------------------------------------------------------------------- terms
@@ -183,6 +185,8 @@ class EmbeddedJudge:
         if call is None:
             return 0.0, "cannot be read"
         traits = call_traits(item.figure, item.before, item.after, task.question, sources, self._meanings, self._needs)
+        if item.misnamed:
+            traits = replace(traits, honest=min(traits.honest, _MISNAMED))
         why = f"{traits.weakest.replace('_', ' ')} {getattr(traits, traits.weakest):.2f}"
         if failure is not None and failure.kind in _IMPOSSIBLE:
             return traits.value * _UNCHECKED, f"cannot be carried out; {why}"
@@ -270,14 +274,15 @@ class _Place:
     before: str
     after: str
     seen: Evidence
+    misnamed: bool
 
 
 _Placed = list[_Place]
 
 
-def _placed(document: Document, task: Task) -> _Placed:
+def _placed(document: Document, task: Task, meanings: Meanings) -> _Placed:
     blocks = document.blocks
-    known = iter(evidence(document, task))
+    known = zip(evidence(document, task), misnamed(document, task, meanings), strict=True)
     found = []
     for at, block in enumerate(blocks):
         if isinstance(block, Figure):
@@ -288,7 +293,7 @@ def _placed(document: Document, task: Task) -> _Placed:
                     block,
                     before.text if isinstance(before, Text) else "",
                     after.text if isinstance(after, Text) else "",
-                    next(known),
+                    *next(known),
                 )
             )
     return found
