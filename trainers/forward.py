@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.policies.engines import common_prefix, model_parts
+from llmi_env.policies.logit_scale import scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +101,7 @@ def score_responses(
 
         tokens = lay_out(prompts, responses)
         before_BTH = llama.hidden(tokens).index_select(0, tokens.before_BT.flatten()).view(*responses_BT.shape, -1)
-    before_NH = before_BTH.flatten(0, 1).index_select(0, places_N)
+    before_NH = scaled(model, before_BTH.flatten(0, 1).index_select(0, places_N))
     chosen_N = responses_BT.flatten().index_select(0, places_N)
     anchor = None if anchors is None else anchors.joined()
     told = fast_head.tell(before_NH, head, chosen_N, vocab_size, entropies, anchor)

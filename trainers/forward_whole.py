@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmi_env.policies.engines import model_parts
+from llmi_env.policies.logit_scale import scaled
 from trainers.forward import Anchors, Scored
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def score_whole(
     places_BT = places_BT.clamp(max=ids_BS.shape[1] - 1)
     # The state that predicts token t stands one place before it.
     before_BTH = hidden_BSH[torch.arange(len(ledgers), device=device)[:, None], places_BT - 1]
-    before_NH, chosen_N = before_BTH[padding_mask_BT], ids_BS.gather(1, places_BT)[padding_mask_BT]
+    before_NH, chosen_N = scaled(model, before_BTH[padding_mask_BT]), ids_BS.gather(1, places_BT)[padding_mask_BT]
     barred = None if eyes is None else torch.tensor(eyes.hidden_ids, dtype=torch.long, device=device)
     anchor = None if anchors is None else anchors.joined()
     told = fast_head.tell(before_NH, head, chosen_N, vocab_size, entropies, anchor, barred)

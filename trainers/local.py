@@ -167,9 +167,11 @@ async def _train(
     # Of an adapter the reference costs little and is logged in any case; of all weights it is a second copy.
     exact = recipe.kl_coefficient > 0 and recipe.kl_estimate == "exact"
     reference = Reference(model, exact) if model.is_adapter or recipe.kl_coefficient > 0 else None
-    optimizer = torch.optim.AdamW(model.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    optimizer = model.optimizer(recipe)
     critic = Critic(model.hidden_size, recipe, model.device) if recipe.algorithm == "ppo" else None
     parts: dict[str, Any] = {"optimizer": optimizer}
+    if model.logit_scale is not None:
+        parts["logit_scale"] = model.logit_scale
     if critic is not None:
         parts |= {"value_head": critic.head, "value_optimizer": critic.optimizer}
     progress, done = Progress(), 0
@@ -273,6 +275,7 @@ async def _train(
                 "entropy": -float(masked_mean(everything.logprobs_BT, everything.sampled_BT)),
                 **foreseen,
                 **learned,
+                **({} if model.logit_scale is None else {"logit_scale": float(model.logit_scale["log"].exp())}),
                 "tokens": tokens,
                 "prompt_tokens": sum(x.stats.prompt_tokens for x in batches),
                 "tokens_per_second": tokens / max(seconds, 1e-9),
@@ -322,7 +325,7 @@ def _learn(
 
     lr = recipe.lr_at(step)
     for settings in optimizer.param_groups:
-        settings["lr"] = lr
+        settings["lr"] = lr * settings["of_lr"]
     frozen = critic is not None and step <= recipe.critic_warmup  # the value head learns alone
     learnable = set(batch.learnable)
     tally = Tally()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from llmi_env.errors import CheckpointError, ConfigError
 from llmi_env.models import load_model, quiet, resolve_policy, sees_pictures
 from llmi_env.policies.engines import model_parts
+from llmi_env.policies.logit_scale import add_logit_scale, held, norm_key, write_norm
 from llmi_env.policies.packed import multiplies_bfloat16, round_products
 from llmi_env.policies.seeing_policy import SeeingTransformersPolicy
 from llmi_env.policies.transformers_policy import TransformersPolicy
@@ -28,6 +29,8 @@ from trainers.forward_whole import score_whole
 from trainers.sft import add_lora
 
 if TYPE_CHECKING:
+    import torch
+
     from llmi_env.ledger import Ledger
     from trainers.recipe import Recipe
 
@@ -73,6 +76,8 @@ class PolicyModel:
             model = add_lora(
                 model, recipe.lora_rank, recipe.lora_alpha, exclude=None if eyes is None else r".*visual.*"
             )
+        if recipe.lr_logit_scale:
+            add_logit_scale(model)
         model = model.to(device).eval()  # no dropout: the trainer's logprobs are to be the sampler's
         if recipe.dtype == "bfloat16":
             compute_in_bfloat16(model, device)
@@ -87,6 +92,22 @@ class PolicyModel:
     def parameters(self) -> list[Any]:
         """What is trained."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    @property
+    def logit_scale(self) -> torch.nn.ParameterDict | None:
+        """What its logits are multiplied by, as the logarithm `log`, where that is trained."""
+        return held(self.model)
+
+    def optimizer(self, recipe: Recipe) -> Any:
+        """AdamW over what is trained. Groups name `of_lr`, their rate as a multiple of the step's."""
+        import torch
+
+        scale = self.logit_scale
+        rest = [x for x in self.parameters if scale is None or x is not scale["log"]]
+        groups: list[dict[str, Any]] = [{"params": rest, "of_lr": 1.0}]
+        if scale is not None:
+            groups.append({"params": [scale["log"]], "of_lr": recipe.lr_logit_scale / recipe.lr, "weight_decay": 0.0})
+        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
     @property
     def device(self) -> Any:
@@ -124,6 +145,7 @@ class PolicyModel:
             # False: the library would ask the hub whether the vocabulary has grown
             self.model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
             (folder / "adapter" / "README.md").unlink(missing_ok=True)
+            write_norm(self.model, folder / "adapter")
             return
         import transformers
 
@@ -146,7 +168,10 @@ class PolicyModel:
                 from peft import set_peft_model_state_dict
                 from safetensors.torch import load_file
 
-                set_peft_model_state_dict(self.model, load_file(str(folder / "adapter" / "adapter_model.safetensors")))
+                weights = load_file(str(folder / "adapter" / "adapter_model.safetensors"))
+                if "norm" in model_parts(self.model)[0]._modules:
+                    weights.pop(norm_key(self.model), None)  # the start's, times the scale, which is kept by itself
+                set_peft_model_state_dict(self.model, weights)
                 return
             saved = dict(load_model(folder / "model")[0].named_parameters())
             with torch.no_grad():

@@ -183,6 +183,10 @@ class Recipe(BaseRecipe):
     """Temperature of the starting policy that the divergence is from; below 1 only with `exact`. A small policy sampled at temperature 1 spoils
     calls by words that it hardly ever means; drawn towards itself at a lower one it stops doing so, whatever the noise of the reward."""
 
+    lr_logit_scale: float = Field(default=0.0, ge=0)
+    """Learning rate of one number that all logits are multiplied by, as its logarithm; 0 leaves it at 1. Drawn towards a lower `kl_temperature`
+    it is there within some steps, which an adapter alone hardly gets to. It follows `lr`'s schedule."""
+
     entropy_bonus: float = 0.0
     """Weight of the policy's entropy in the loss. Above 0 the policy goes on trying (arXiv 1602.01783, 4); below 0 it grows surer of what it
     prefers already (arXiv 2505.15134), and a small policy, whose rare words are mostly nonsense, writes less of it."""
@@ -278,6 +282,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"kl_temperature={recipe.kl_temperature:g} needs kl_estimate=exact: sampled tokens tell the divergence from the start itself only"
     if recipe.kl_estimate == "exact" and recipe.lora_rank == 0:
         yield "kl_estimate=exact compares two states by one output layer, and lora_rank=0 trains that layer: take kl_estimate=k3, or an adapter"
+    if recipe.lr_logit_scale and recipe.lora_rank == 0:
+        yield "lr_logit_scale is for adapters: with lora_rank=0 the last norm, which does the same, is trained already"
     if recipe.learn_from is not None and recipe.learn_from > recipe.samples:
         yield f"learn_from={recipe.learn_from} of samples={recipe.samples} documents: take as many or fewer"
 

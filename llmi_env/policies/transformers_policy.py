@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from llmi_env.policies.base import Row, Sampling, WriteStats
 from llmi_env.policies.compute import compute
 from llmi_env.policies.engines import Engine, make_engine
+from llmi_env.policies.logit_scale import logit_scale
 from llmi_env.tokenizers import HFTokenizer
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class TransformersPolicy:
         return stats
 
     async def _write(self, rows: Sequence[Row], sampling: Sampling, stats: WriteStats) -> None:
+        scale = logit_scale(self.model)
+        if scale is not None:
+            sampling = replace(sampling, temperature=sampling.temperature / float(scale.detach()))
         clock = time.perf_counter()
         if self._engine is None:
             self._engine = await compute(make_engine, self.model, self._tokenizer.vocab_size)

@@ -26,6 +26,12 @@ CLOCKS = ("seconds", "tokens_per_second")
 STEPS = 10
 VARIANTS: dict[str, dict[str, Any]] = {
     "grpo": {"kl_coefficient": 0.05},
+    "a scale of its own": {
+        "kl_coefficient": 0.05,
+        "kl_estimate": "exact",
+        "kl_temperature": 0.5,
+        "lr_logit_scale": 0.1,
+    },
     "ppo": {"algorithm": "ppo", "minibatches": 2, "epochs": 2, "critic_warmup": 1, "gamma": 0.99, "lam": 0.95},
     "gspo, all weights": {"algorithm": "gspo", "lora_rank": 0, "micro_tokens": 600, "gradient_checkpointing": True},
     "dynamic sampling": {"dynamic_sampling": {"max_batches": 3}, "samples": 4, "lr": 1e-3, "keep_checkpoints": 1},

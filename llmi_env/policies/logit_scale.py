@@ -1,0 +1,78 @@
+"""How sure a policy is, as one trained number: its logits are multiplied by e^s.
+
+An adapter on the layers can hardly make a policy surer of all that it prefers: on the way there it grows surer of what is frequent, and calls
+again and again. One number can. It is kept as the weight of the last norm, which it is a factor of, so that every loader of adapters
+reads the policy that was trained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmi_env.errors import ConfigError
+from llmi_env.policies.engines import model_parts
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_NAME = "own_logit_scale"
+
+
+def add_logit_scale(model: Any) -> None:
+    """Give a model with an adapter a scale of 1, to be trained.
+
+    Raises:
+        ConfigError: its body does not end with a norm that could hold it.
+    """
+    import torch
+
+    norm = getattr(model_parts(model)[0], "norm", None)
+    if not isinstance(getattr(norm, "weight", None), torch.Tensor) or getattr(norm, "bias", None) is not None:
+        raise ConfigError("lr_logit_scale needs a model that ends with a norm without bias, such as Llama's or Qwen's")
+    # A logarithm: it cannot change its sign, and a step changes it by as many per cent wherever it is.
+    model.add_module(_NAME, torch.nn.ParameterDict({"log": torch.nn.Parameter(torch.zeros(()))}))
+
+
+def held(model: Any) -> torch.nn.ParameterDict | None:
+    """The module that holds the logarithm as `log`; `None` where the model has no scale of its own."""
+    found: torch.nn.ParameterDict | None = getattr(model, _NAME, None)
+    return found
+
+
+def logit_scale(model: Any) -> Tensor | None:
+    """What the logits of a model are multiplied by, shape (), with gradient; `None` where it has no scale of its own."""
+    scale = held(model)
+    return None if scale is None else scale["log"].exp()
+
+
+def scaled(model: Any, hidden: Tensor) -> Tensor:
+    """Last hidden states times the scale: the output layer is linear."""
+    scale = logit_scale(model)
+    return hidden if scale is None else hidden * scale
+
+
+def write_norm(model: Any, adapter: Path) -> None:
+    """Add the last norm, times the scale, to a saved adapter; where the model has neither a scale nor a norm of its own, nothing happens."""
+    from safetensors.torch import load_file, save_file
+
+    scale = logit_scale(model)
+    if scale is None and not getattr(model, "own_norm", False):
+        return
+    key = norm_key(model)
+    norm = model_parts(model)[0].norm.weight.detach()
+    weights = load_file(str(adapter / "adapter_model.safetensors"))
+    weights[key] = (norm if scale is None else norm * scale.detach()).cpu().contiguous()
+    save_file(weights, str(adapter / "adapter_model.safetensors"), metadata={"format": "pt"})
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config["modules_to_save"] = [key.removeprefix("base_model.model.").removesuffix(".weight")]
+    (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def norm_key(model: Any) -> str:
+    """Name of the last norm's weight in a saved adapter."""
+    norm = model_parts(model)[0].norm
+    name = next(name for name, module in model.get_base_model().named_modules() if module is norm)
+    return f"base_model.model.{name}.weight"
