@@ -61,7 +61,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOGPROB_ERROR = {"float32": 1e-2, "bfloat16": 1.0}
-"""How far logprobs of sampler and trainer may be apart for a token before that is warned of; rounding alone makes up to 0.3 in bfloat16."""
+"""How far logprobs of sampler and trainer may be apart for a token before that is warned of; rounding alone makes up to 0.3 in bfloat16,
+times the scale of the logits."""
 
 
 class LocalTrainer:
@@ -275,7 +276,9 @@ async def _train(
                 "entropy": -float(masked_mean(everything.logprobs_BT, everything.sampled_BT)),
                 **foreseen,
                 **learned,
-                **({} if model.logit_scale is None else {"logit_scale": float(model.logit_scale["log"].exp())}),
+                **(
+                    {} if model.logit_scale is None else {"logit_scale": float(model.logit_scale["log"].detach().exp())}
+                ),
                 "tokens": tokens,
                 "prompt_tokens": sum(x.stats.prompt_tokens for x in batches),
                 "tokens_per_second": tokens / max(seconds, 1e-9),
@@ -371,7 +374,8 @@ def _learn(
         if rows and critic is not None:
             tally.most("value_grad_norm", critic.step())
     figures = tally.results()
-    if (figures["logprob_error"] or 0) > _LOGPROB_ERROR[recipe.dtype]:
+    scale = 1.0 if model.logit_scale is None else max(1.0, float(model.logit_scale["log"].detach().exp()))
+    if (figures["logprob_error"] or 0) > _LOGPROB_ERROR[recipe.dtype] * scale:
         _log.warning("logprobs of sampler and trainer differ by %.2g", figures["logprob_error"])
     return {**figures, "lr": lr}
 
