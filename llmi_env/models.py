@@ -301,7 +301,7 @@ def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float
             model = peft.PeftModel.from_pretrained(model, str(source.adapter), is_trainable=trainable)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise AssetError(f"the adapter in {source.adapter} cannot be loaded: {error}") from error
-        _take_norm(model)
+        take_norm(model)
     wrapped = HFTokenizer(tokenizer)
     outputs = model.get_output_embeddings().weight.shape[0]
     if min(wrapped.eos_ids) >= outputs:
@@ -312,16 +312,17 @@ def load_model(name: str | Path, *, trainable: bool = False, dtype: str = "float
     return model.eval(), wrapped
 
 
-def _take_norm(model: Any) -> None:
-    """Put a last norm that was saved with the adapter in the place of the base's, where whoever looks for it finds it; it is not trained."""
+def take_norm(model: Any) -> None:
+    """Put a last norm that was saved with an adapter (`policies.logit_scale`) in the place of the base's; it is not trained."""
     config = model.peft_config["default"]
-    body: Any = getattr(model.get_base_model(), "model", None)
-    saved = getattr(getattr(body, "norm", None), "modules_to_save", None)
-    if saved is None or "default" not in saved:
-        return
-    body.norm = saved["default"].requires_grad_(False)
-    config.modules_to_save = [name for name in config.modules_to_save if not name.endswith("norm")] or None
-    model.own_norm = True
+    kept, base = config.modules_to_save or [], model.get_base_model()
+    for name, module in list(base.named_modules()):
+        saved = getattr(module, "modules_to_save", None)
+        if name.endswith("model.norm") and name in kept and saved is not None and "default" in saved:
+            base.get_submodule(name.rpartition(".")[0]).norm = saved["default"].requires_grad_(False)
+            config.modules_to_save = [other for other in kept if other != name] or None
+            model.own_norm = True
+            return
 
 
 class quiet:

@@ -328,7 +328,7 @@ def _learn(
 
     lr = recipe.lr_at(step)
     for settings in optimizer.param_groups:
-        settings["lr"] = lr * settings["of_lr"]
+        settings["lr"] = lr * settings.get("of_lr", 1.0)
     frozen = critic is not None and step <= recipe.critic_warmup  # the value head learns alone
     learnable = set(batch.learnable)
     tally = Tally()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -288,6 +288,15 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"learn_from={recipe.learn_from} of samples={recipe.samples} documents: take as many or fewer"
 
 
+def _defaults(recipe: BaseRecipe, known: Container[str]) -> dict[str, Any]:
+    """Values of the options that were not there yet when a run began: it had what is now their default."""
+    fields = type(recipe).model_fields
+    missing = [name for name, field in fields.items() if name not in known and not field.is_required()]
+    as_then = recipe.model_copy(update={name: fields[name].get_default(call_default_factory=True) for name in missing})
+    found = parse_yaml(as_then.to_yaml(), "the recipe")
+    return {name: found[name] for name in missing if name in found}
+
+
 def load_recipe(
     source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()
 ) -> BaseRecipe:
@@ -315,6 +324,7 @@ def check_unchanged(stored: str, recipe: BaseRecipe, done: int | None = None) ->
         done: steps behind the run, where it may also be made shorter, down to these; it may always grow.
     """
     before, now = parse_yaml(stored, "config.yaml of the run"), parse_yaml(recipe.to_yaml(), "the recipe")
+    before = _defaults(recipe, before.keys()) | before
     steps = before.get("steps", 0) if done is None else max(done, 1)
     found = [
         str(each)

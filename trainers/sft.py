@@ -26,6 +26,8 @@ import typer
 from llmi_env import prompting
 from llmi_env.calls import Call
 from llmi_env.errors import AssetError, TaskError, require
+from llmi_env.models import take_norm
+from llmi_env.policies.logit_scale import write_norm
 from llmi_env.task_sets import load_tasks
 from llmi_env.tokenizers import HFTokenizer
 
@@ -158,7 +160,9 @@ def further(model: Any, folder: Path) -> Any:
     peft = require("peft", "training an adapter", "train")
     if not (folder / "adapter_config.json").is_file():
         raise AssetError(f"--start {folder}: there is no adapter in it")
-    return peft.PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    further = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    take_norm(further)
+    return further
 
 
 def fine_tune(
@@ -223,6 +227,7 @@ def save_adapter(model: Any, folder: Path, *, half: bool = False) -> None:
             save_file(state, str(working / "adapter_model.safetensors"))
         else:
             model.save_pretrained(str(working), save_embedding_layers=False)
+        write_norm(model, working)
         (working / "README.md").unlink(missing_ok=True)  # the library's form, not filled in
         if (folder / "README.md").is_file():
             shutil.copy(folder / "README.md", working / "README.md")

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ class EmbeddedJudge:
     def judge(self, document: Document, task: Task) -> dict[str, Judgment]:
         """The same, blocking."""
         with torch_threads(1):
-            placed = _placed(document, task, self._meanings)
+            placed = _placed(document, task, self._meanings if "call_quality" in self._terms else None)
             return {term: getattr(self, f"_{term}")(document, task, placed) for term in self._terms}
 
     # ------------------------------------------------------------------------------------------------------------- terms
@@ -280,9 +281,11 @@ class _Place:
 _Placed = list[_Place]
 
 
-def _placed(document: Document, task: Task, meanings: Meanings) -> _Placed:
+def _placed(document: Document, task: Task, meanings: Meanings | None) -> _Placed:
+    """The figures where they stand; whether they are misnamed is only looked at with `meanings`."""
     blocks = document.blocks
-    known = zip(evidence(document, task), misnamed(document, task, meanings), strict=True)
+    names = misnamed(document, task, meanings) if meanings is not None else repeat(False)
+    known = zip(evidence(document, task), names, strict=False)
     found = []
     for at, block in enumerate(blocks):
         if isinstance(block, Figure):

@@ -29,11 +29,29 @@ def add_logit_scale(model: Any) -> None:
     """
     import torch
 
-    norm = getattr(model_parts(model)[0], "norm", None)
-    if not isinstance(getattr(norm, "weight", None), torch.Tensor) or getattr(norm, "bias", None) is not None:
-        raise ConfigError("lr_logit_scale needs a model that ends with a norm without bias, such as Llama's or Qwen's")
+    body, head = model_parts(model)
+    if not _is_factor(getattr(body, "norm", None)) or getattr(head, "bias", None) is not None:
+        raise ConfigError(
+            "lr_logit_scale needs a model whose logits its last norm's weight is a factor of, such as Llama's or Qwen2's"
+        )
     # A logarithm: it cannot change its sign, and a step changes it by as many per cent wherever it is.
     model.add_module(_NAME, torch.nn.ParameterDict({"log": torch.nn.Parameter(torch.zeros(()))}))
+
+
+def _is_factor(norm: Any) -> bool:
+    """Whether a norm gives twice as much with twice the weight; those of some families add one to it."""
+    import torch
+
+    weight = getattr(norm, "weight", None)
+    if not isinstance(weight, torch.Tensor):
+        return False
+    with torch.no_grad():
+        x = torch.linspace(-1, 1, weight.numel(), dtype=weight.dtype, device=weight.device)[None]
+        once = norm(x)
+        weight.mul_(2)
+        twice = norm(x)
+        weight.div_(2)
+    return bool(torch.allclose(twice, 2 * once))
 
 
 def held(model: Any) -> torch.nn.ParameterDict | None:
@@ -67,7 +85,8 @@ def write_norm(model: Any, adapter: Path) -> None:
     weights[key] = (norm if scale is None else norm * scale.detach()).cpu().contiguous()
     save_file(weights, str(adapter / "adapter_model.safetensors"), metadata={"format": "pt"})
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    config["modules_to_save"] = [key.removeprefix("base_model.model.").removesuffix(".weight")]
+    others = config.get("modules_to_save") or []
+    config["modules_to_save"] = sorted({*others, key.removeprefix("base_model.model.").removesuffix(".weight")})
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +75,8 @@ class TransformersPolicy:
         return stats
 
     async def _write(self, rows: Sequence[Row], sampling: Sampling, stats: WriteStats) -> None:
-        scale = logit_scale(self.model)
-        if scale is not None:
-            sampling = replace(sampling, temperature=sampling.temperature / float(scale.detach()))
+        own = logit_scale(self.model)
+        scale = 1.0 if own is None else float(own.detach())
         clock = time.perf_counter()
         if self._engine is None:
             self._engine = await compute(make_engine, self.model, self._tokenizer.vocab_size)
@@ -85,7 +84,7 @@ class TransformersPolicy:
         held = [_Line(row, np.random.default_rng(row.seed)) for row in rows]  # in the order of the engine's rows
         ready = held
         prompts, room = [row.prompt_ids for row in rows], max(row.max_tokens for row in rows)
-        drawn = await compute(_begin, engine, prompts, room, [line.draw() for line in ready], sampling)
+        drawn = await compute(_begin, engine, prompts, room, [line.draw() for line in ready], sampling, scale)
         stats.prompt_tokens += engine.prompt_tokens
         while True:
             for line, (token, logprob) in zip(ready, drawn, strict=True):
@@ -113,7 +112,9 @@ class TransformersPolicy:
             moves = [not line.row.done and not line.row.waiting for line in held]
             tokens = [line.unread.pop(0) if goes else 0 for line, goes in zip(held, moves, strict=True)]
             chosen = [i for i, line in enumerate(held) if line in ready]
-            drawn = await compute(_advance, engine, tokens, moves, chosen, [line.draw() for line in ready], sampling)
+            drawn = await compute(
+                _advance, engine, tokens, moves, chosen, [line.draw() for line in ready], sampling, scale
+            )
 
 
 @dataclass(eq=False)
@@ -144,9 +145,14 @@ Drawn = list[tuple[int, float]]
 
 
 def _begin(
-    engine: Engine, prompts: Sequence[Sequence[int]], room: int, draws_B: Sequence[float], sampling: Sampling
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    room: int,
+    draws_B: Sequence[float],
+    sampling: Sampling,
+    scale: float,
 ) -> Drawn:
-    return draw(engine.start(prompts, room), draws_B, sampling)
+    return draw(engine.start(prompts, room), draws_B, sampling, scale)
 
 
 def _advance(
@@ -156,24 +162,27 @@ def _advance(
     chosen: Sequence[int],
     draws: Sequence[float],
     sampling: Sampling,
+    scale: float,
 ) -> Drawn:
     logits_BV = engine.step(tokens_B, moves_B)
-    return draw(logits_BV if len(chosen) == len(tokens_B) else logits_BV[list(chosen)], draws, sampling)
+    return draw(logits_BV if len(chosen) == len(tokens_B) else logits_BV[list(chosen)], draws, sampling, scale)
 
 
-def draw(logits_BV: torch.Tensor, draws_B: Sequence[float], sampling: Sampling) -> Drawn:
+def draw(logits_BV: torch.Tensor, draws_B: Sequence[float], sampling: Sampling, scale: float = 1.0) -> Drawn:
     """One token a row with its logprob under the distribution that it was drawn from (at temperature 0: under the model's own).
 
     Args:
         logits_BV: float32 logits.
         draws_B: a uniform number in [0, 1) for each row: the row's token is where the cumulated probability passes it.
         sampling: temperature and top-p.
+        scale: what the logits are multiplied by, the model's own (`logit_scale`).
     """
     import torch
 
     if not draws_B:
         return []
     with torch.inference_mode():
+        logits_BV = logits_BV if scale == 1 else logits_BV * scale
         if sampling.temperature == 0:
             tokens_B = logits_BV.argmax(-1)
             probs_BV = logits_BV.softmax(-1)

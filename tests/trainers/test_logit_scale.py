@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ pytest.importorskip("peft")
 from llmi_env.errors import ConfigError  # noqa: E402
 from llmi_env.models import load_model  # noqa: E402
 from llmi_env.policies.base import Sampling  # noqa: E402
+from llmi_env.policies.engines import model_parts  # noqa: E402
+from llmi_env.policies.logit_scale import add_logit_scale, write_norm  # noqa: E402
 from llmi_env.policies.transformers_policy import TransformersPolicy  # noqa: E402
 from llmi_env.rewards.hybrid import HybridReward  # noqa: E402
 from llmi_env.rollout import run_rollouts  # noqa: E402
@@ -28,6 +31,8 @@ from trainers.export import export_policy  # noqa: E402
 from trainers.forward import Anchors  # noqa: E402
 from trainers.local import train  # noqa: E402
 from trainers.policy_model import PolicyModel  # noqa: E402
+from trainers.recipe import check_unchanged  # noqa: E402
+from trainers.sft import further, save_adapter  # noqa: E402
 
 TASKS = [Task("Write about owls.", id="owls"), Task("Of bees, wasps and flowers.", id="bees")]
 
@@ -71,6 +76,17 @@ def test_a_policy_with_a_scale_is_the_one_at_a_lower_temperature(
     assert [x.ids for x in mine] == [x.ids for x in theirs]
 
 
+def test_logprobs_of_the_likeliest_tokens_are_the_policys_own(
+    tiny_recipe: Callable[..., Any], world: InProcessWorld
+) -> None:
+    model = sharp(tiny_recipe(lr_logit_scale=0.1), 3.0)
+    lines = ledgers(model.sampler(), world, temperature=0.0)
+    scored = model.score(lines).logprobs_BT.detach()
+    for row, ledger in enumerate(lines):
+        drawn = torch.tensor(ledger.logprobs[ledger.prompt_length :])
+        torch.testing.assert_close(scored[row, : len(drawn)], drawn, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_its_gradient_is_that_of_the_logits(
     tiny_recipe: Callable[..., Any], world: InProcessWorld, checkpointing: bool
@@ -109,8 +125,8 @@ def test_drawn_towards_the_start_at_a_lower_temperature_it_ends_there(
         assert scored.divergences_BT is not None
         scored.divergences_BT.sum().backward()
         optimizer.step()
-        left = float(scored.divergences_BT.sum())
-    assert float(model.logit_scale["log"].exp()) == pytest.approx(2.0, rel=0.02)
+        left = float(scored.divergences_BT.detach().sum())
+    assert float(model.logit_scale["log"].detach().exp()) == pytest.approx(2.0, rel=0.02)
     assert left == pytest.approx(0.0, abs=1e-3)
 
 
@@ -162,3 +178,47 @@ def test_a_run_moves_it_at_its_own_rate_and_logs_it(tiny_recipe: Callable[..., A
 def test_without_an_adapter_it_is_refused(tiny_recipe: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match="lr_logit_scale is for adapters"):
         tiny_recipe(lr_logit_scale=0.1, lora_rank=0)
+
+
+def test_a_norm_that_adds_one_to_its_weight_is_refused(tiny_recipe: Callable[..., Any]) -> None:
+    model = PolicyModel.load(tiny_recipe()).model
+    norm = model_parts(model)[0].norm
+    plain = norm.forward
+    norm.forward = lambda x: plain(x) / norm.weight * (1 + norm.weight)
+    with pytest.raises(ConfigError, match="last norm's weight"):
+        add_logit_scale(model)
+
+
+def test_what_else_an_adapter_saves_stays(tiny_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    model = sharp(tiny_recipe(lr_logit_scale=0.1), 3.0)
+    model.save(tmp_path)
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(
+        json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"modules_to_save": ["x"]}), encoding="utf-8"
+    )
+    write_norm(model.model, tmp_path / "adapter")
+    assert json.loads(config.read_text(encoding="utf-8"))["modules_to_save"] == ["model.norm", "x"]
+
+
+def test_a_warm_start_goes_on_from_it(
+    tiny_recipe: Callable[..., Any], tiny_policy: Path, tmp_path: Path, world: InProcessWorld
+) -> None:
+    model = sharp(tiny_recipe(lr_logit_scale=0.1), 3.0)
+    lines = ledgers(model.sampler(), world)
+    moved = model.score(lines).logprobs_BT
+    model.save(tmp_path)
+    base, tokenizer = load_model(tiny_policy)
+    again = further(base, tmp_path / "adapter")
+    torch.testing.assert_close(PolicyModel(again, tokenizer).score(lines).logprobs_BT, moved, atol=1e-4, rtol=1e-4)
+    assert {name.split(".")[-3] for name, x in again.named_parameters() if x.requires_grad} == {"lora_A", "lora_B"}
+    save_adapter(again, tmp_path / "kept", half=True)
+    kept, _ = load_model(tmp_path / "kept")
+    torch.testing.assert_close(PolicyModel(kept, tokenizer).score(lines).logprobs_BT, moved, atol=0.02, rtol=0.02)
+
+
+def test_a_run_from_before_the_option_was_there_goes_on(tiny_recipe: Callable[..., Any]) -> None:
+    recipe = tiny_recipe()
+    before = "\n".join(line for line in recipe.to_yaml().splitlines() if not line.startswith("lr_logit_scale"))
+    check_unchanged(before, recipe)
+    with pytest.raises(ConfigError, match="lr_logit_scale"):
+        check_unchanged(before, tiny_recipe(lr_logit_scale=0.1))

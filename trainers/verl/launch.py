@@ -25,7 +25,7 @@ from llmi_env.comparison import Evaluation, compare
 from llmi_env.document import Document, Picture, Text
 from llmi_env.errors import CheckpointError, ConfigError, TrainingError, WorldError
 from llmi_env.judge_checks import check_judges, check_terms
-from llmi_env.models import TRAINED, WARM_START
+from llmi_env.models import TRAINED, WARM_START, resolve_policy
 from llmi_env.policies.vision import Eyes
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout
@@ -271,7 +271,12 @@ async def _check_world(recipe: VerlRecipe) -> None:
 
 def _model_name(recipe: VerlRecipe, run_dir: Path) -> str:
     """Folder or hub name that verl is to load."""
-    return str(run_dir / "model") if recipe.model in ("tiny", *_OURS) else recipe.model
+    return str(run_dir / "model") if recipe.model == "tiny" or _is_made_here(recipe.model) else recipe.model
+
+
+def _is_made_here(model: str) -> bool:
+    """Whether verl cannot load a policy itself: ours by name, and adapters, whose last norm it would leave out."""
+    return model in _OURS or (Path(model).is_dir() and resolve_policy(model).adapter is not None)
 
 
 def _make_model(recipe: VerlRecipe, run_dir: Path, anew: bool) -> str:
@@ -283,7 +288,7 @@ def _make_model(recipe: VerlRecipe, run_dir: Path, anew: bool) -> str:
         from trainers.verl.tiny import make_tiny
 
         make_tiny(folder, seed=recipe.seed)
-    elif recipe.model in _OURS and not folder.exists():
+    elif _is_made_here(recipe.model) and not folder.exists():
         export_policy(recipe.model, folder)
     return _model_name(recipe, run_dir)
 
