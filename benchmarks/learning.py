@@ -118,8 +118,8 @@ def recipes(runs: Sequence[Run]) -> list[str]:
     """What the runs had in common and in what they differed."""
     keys = (
         "model", "algorithm", "seed", "steps", "tasks_per_step", "samples", "learn_from", "max_tokens", "lr", "minibatches", "epochs",
-        "task_mix", "lr_schedule", "scale_advantages", "aggregation", "kl_coefficient", "kl_estimate", "kl_temperature", "entropy_bonus",
-        "clip_low", "clip_high",
+        "task_mix", "lr_schedule", "scale_advantages", "aggregation", "kl_coefficient", "kl_estimate", "kl_temperature", "lr_logit_scale",
+        "entropy_bonus", "clip_low", "clip_high",
     )  # fmt: skip
     lines = ["| run | " + " | ".join(f"`{key}`" for key in keys) + " | s a step |", "|---" * (len(keys) + 2) + "|"]
     for run in runs:
@@ -200,14 +200,14 @@ def page(
         "# Does it learn?",
         "SmolLM2-135M-Instruct with an adapter of rank 16, on the bundled tasks, offline, on the CPU: "
         f"{platform.machine()}, {os.cpu_count()} cores. {len(first.before.by_task)} held-out tasks, "
-        f"{len(first.before.rollouts)} documents before and after under the same seeds, sampled at "
-        "temperature 1. Differences are paired by task; the intervals come "
+        "before and after under the same seeds, sampled at temperature 1. Differences are paired by task; the intervals come "
         "from 10,000 bootstrap draws of tasks. The judges are the embedded proxies: the reward says what they see, and no more.",
         "\n".join(recipes(runs)),
         f"Training batches, mean of {SMOOTH} steps:\n\n![reward, tool accuracy, calls](learning.png)",
     ]
     for run in runs:
-        parts += [f"## {run.name}", "\n".join(comparison(run))]
+        counts = " and ".join(dict.fromkeys(str(len(side.rollouts)) for side in (run.before, run.after)))
+        parts += [f"## {run.name}", f"{counts} documents before and after.", "\n".join(comparison(run))]
     if evaluated:
         parts += [
             "## Evaluated apart from the training",
