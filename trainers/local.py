@@ -23,6 +23,7 @@ from llmi_env.errors import CheckpointError, ConfigError, TrainingError, require
 from llmi_env.judge_checks import ask_judges, check_judges
 from llmi_env.models import calm_threads, resolve_policy, sees_pictures
 from llmi_env.policies.compute import compute
+from llmi_env.policies.logit_scale import scale_now
 from llmi_env.rewards.hybrid import HybridReward
 from llmi_env.rollout import Rollout
 from llmi_env.store import write_episodes
@@ -276,9 +277,7 @@ async def _train(
                 "entropy": -float(masked_mean(everything.logprobs_BT, everything.sampled_BT)),
                 **foreseen,
                 **learned,
-                **(
-                    {} if model.logit_scale is None else {"logit_scale": float(model.logit_scale["log"].detach().exp())}
-                ),
+                **({} if model.logit_scale is None else {"logit_scale": scale_now(model.model)}),
                 "tokens": tokens,
                 "prompt_tokens": sum(x.stats.prompt_tokens for x in batches),
                 "tokens_per_second": tokens / max(seconds, 1e-9),
@@ -331,7 +330,7 @@ def _learn(
         settings["lr"] = lr * settings.get("of_lr", 1.0)
     frozen = critic is not None and step <= recipe.critic_warmup  # the value head learns alone
     learnable = set(batch.learnable)
-    tally = Tally()
+    tally, scale = Tally(), scale_now(model.model)  # errors are measured before anything moves
     for members in minibatches(batch.groups_B.tolist(), recipe.minibatches, recipe.epochs):
         # No score: neither gradient nor weight in the mean.
         minibatch = [i for i in members if i in learnable]
@@ -374,8 +373,7 @@ def _learn(
         if rows and critic is not None:
             tally.most("value_grad_norm", critic.step())
     figures = tally.results()
-    scale = 1.0 if model.logit_scale is None else max(1.0, float(model.logit_scale["log"].detach().exp()))
-    if (figures["logprob_error"] or 0) > _LOGPROB_ERROR[recipe.dtype] * scale:
+    if (figures["logprob_error"] or 0) > _LOGPROB_ERROR[recipe.dtype] * max(1.0, scale):
         _log.warning("logprobs of sampler and trainer differ by %.2g", figures["logprob_error"])
     return {**figures, "lr": lr}
 

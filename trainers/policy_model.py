@@ -169,7 +169,7 @@ class PolicyModel:
                 from safetensors.torch import load_file
 
                 weights = load_file(str(folder / "adapter" / "adapter_model.safetensors"))
-                if "norm" in model_parts(self.model)[0]._modules:
+                if hasattr(model_parts(self.model)[0], "norm"):
                     weights.pop(norm_key(self.model), None)  # the start's, times the scale, which is kept by itself
                 set_peft_model_state_dict(self.model, weights)
                 return

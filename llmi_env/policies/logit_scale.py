@@ -66,6 +66,12 @@ def logit_scale(model: Any) -> Tensor | None:
     return None if scale is None else scale["log"].exp()
 
 
+def scale_now(model: Any) -> float:
+    """The scale as a plain number; 1 where the model has none of its own."""
+    scale = logit_scale(model)
+    return 1.0 if scale is None else float(scale.detach())
+
+
 def scaled(model: Any, hidden: Tensor) -> Tensor:
     """Last hidden states times the scale: the output layer is linear."""
     scale = logit_scale(model)

@@ -18,7 +18,7 @@ import numpy as np
 from llmi_env.policies.base import Row, Sampling, WriteStats
 from llmi_env.policies.compute import compute
 from llmi_env.policies.engines import Engine, make_engine
-from llmi_env.policies.logit_scale import logit_scale
+from llmi_env.policies.logit_scale import scale_now
 from llmi_env.tokenizers import HFTokenizer
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class TransformersPolicy:
         return stats
 
     async def _write(self, rows: Sequence[Row], sampling: Sampling, stats: WriteStats) -> None:
-        own = logit_scale(self.model)
-        scale = 1.0 if own is None else float(own.detach())
+        scale = scale_now(self.model)
         clock = time.perf_counter()
         if self._engine is None:
             self._engine = await compute(make_engine, self.model, self._tokenizer.vocab_size)
