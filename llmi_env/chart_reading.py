@@ -26,12 +26,16 @@ class Mark:
         value: in the units of the data; of a wedge its share in [0, 1].
         level: where it is shown (a bar's end, a wedge's middle), as a share of the axes' height (width for lying bars), in [0, 1]; -1 where it
             lies outside. A bar that is cut by the axes' edge ends there: its level is 0 or 1.
+        place: of bars, points and dots where they stand along the other axis, in its units.
+        seen: of the series that it belongs to, the share that is seen.
     """
 
     kind: str
     name: str
     value: float
     level: float
+    place: float | None = None
+    seen: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class ChartReading:
         room: share of the page that the axes with most marks take.
         renamed: whether numbers on a value axis stand at other places than they say; an axis in hundredths (percent without
             its sign) or in thousands, millions or billions of the data's unit, or in parts of these, does not count.
+        keyed: whether a colour bar or numbers on the axes say what shades stand for, where there are any.
     """
 
     marks: tuple[Mark, ...] = ()
@@ -52,6 +57,7 @@ class ChartReading:
     ink: float = 0.0
     room: float = 0.0
     renamed: bool = False
+    keyed: bool = True
 
     def to_json(self) -> str:
         """One line."""
@@ -66,16 +72,17 @@ class ChartReading:
             data = json.loads(text)
             marks = tuple(_mark(item) for item in data["marks"][:MAX_MARKS])
             seen, ink, room = (_share(data[name]) for name in ("seen", "ink", "room"))
-            return cls(marks, seen, ink, room, bool(data["renamed"]))
+            return cls(marks, seen, ink, room, bool(data["renamed"]), bool(data.get("keyed", True)))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
 
 def _mark(item: Any) -> Mark:
-    value, level = float(item["value"]), float(item["level"])
-    if not math.isfinite(value) or not -1 <= level <= 1:
+    value, level, place = float(item["value"]), float(item["level"]), item.get("place")
+    place = None if place is None else float(place)
+    if not math.isfinite(value) or not -1 <= level <= 1 or not math.isfinite(place or 0.0):
         raise ValueError("no value that can be drawn")
-    return Mark(_words(item["kind"]), _words(item["name"]), value, level)
+    return Mark(_words(item["kind"]), _words(item["name"]), value, level, place, _share(item.get("seen", 1.0)))
 
 
 def _words(text: Any) -> str:

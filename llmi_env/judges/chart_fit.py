@@ -7,7 +7,6 @@ What is shown is read off the finished figure where the code tool has left a rea
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,70 +15,12 @@ from llmi_env.calls import Call
 from llmi_env.chart_reading import ChartReading, Mark
 from llmi_env.document import Picture
 from llmi_env.judges.chart_proxy import FRAME, SHAPES, Drawn, drawn
-from llmi_env.judges.relevance import plain_number, prose_numbers, ramp, stems
+from llmi_env.judges.given import Given, is_number
+from llmi_env.judges.relevance import plain_number, ramp, stems
 
-_SAME = 0.006  # of the whole circle
 _ALIKE = 0.2
 _RENAMED = 0.15
-_BESIDE = 4  # words between a name and its number
-_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[,;]")
-_PARTS = frozenset({",", ";", "and"})
-
-
-@dataclass(frozen=True)
-class Given:
-    """A source of numbers.
-
-    Attributes:
-        tokens: its words, numbers (plainly written) and commas.
-        numbers: the numbers, each once.
-        whole: their sum.
-    """
-
-    tokens: tuple[str, ...]
-    numbers: set[str]
-    whole: float
-
-    @classmethod
-    def of(cls, text: str) -> Given:
-        """Read a text."""
-        numbers = prose_numbers(text)
-        plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-        tokens = [_plainly(token) for token in _TOKEN.findall(plain)]
-        return cls(tuple(tokens), numbers, sum(float(token) for token in tokens if token in numbers))
-
-    def beside(self, place: int, after: bool) -> str | None:
-        """The number next to a word, before or after it, with no comma or "and" between."""
-        step = 1 if after else -1
-        for at in range(place + step, place + (_BESIDE + 1) * step, step):
-            if not 0 <= at < len(self.tokens) or self.tokens[at] in _PARTS:
-                return None
-            if self.tokens[at] in self.numbers:
-                return self.tokens[at]
-        return None
-
-    def names_at(self, place: int) -> set[str]:
-        """Words around a number, in whatever form, up to the next comma or "and" on either side."""
-        found: set[str] = set()
-        for step in (1, -1):
-            for at in range(place + step, place + (_BESIDE + 1) * step, step):
-                if not 0 <= at < len(self.tokens) or self.tokens[at] in _PARTS or self.tokens[at] in self.numbers:
-                    break
-                found |= stems(self.tokens[at])
-        return found
-
-    def is_shown(self, number: str, mark: Mark) -> bool:
-        """Whether a mark is of this number's size; a wedge, whether it is that share of a hundred or of all that is given."""
-        if mark.kind != "wedge":
-            return plain_number(mark.value) == number
-        amount = float(number)
-        return abs(mark.value - amount / 100) < _SAME or (
-            self.whole > 0 and abs(mark.value - amount / self.whole) < _SAME
-        )
-
-
-def _plainly(token: str) -> str:
-    return plain_number(float(token)) if _is_number(token) else token
+_COVERED = 0.25  # of a series, the share that is seen
 
 
 @dataclass(frozen=True)
@@ -91,6 +32,7 @@ class Chart:
         marks: values that the figure shows, where it was read.
         visible: how far they can be seen, in [0, 1].
         renamed: whether an axis tells other numbers than it shows.
+        keyed: whether shades can be read as numbers.
         why: what is wrong with it, in words.
     """
 
@@ -98,6 +40,7 @@ class Chart:
     marks: tuple[Mark, ...] = ()
     visible: float = 1.0
     renamed: bool = False
+    keyed: bool = True
     why: str = ""
 
     @property
@@ -111,23 +54,33 @@ class Chart:
             given = Given.of(source)
             if len(given.numbers) >= 2:
                 told = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
-                return told * self._precision(given) * _pairing(self.marks, given) * (_RENAMED if self.renamed else 1.0)
+                return told * self._precision(given) * self._pairing(given) * (_RENAMED if self.renamed else 1.0)
         return 1.0
+
+    @property
+    def _legible(self) -> list[Mark]:
+        """Marks that a reader can take a number from: those of covered series and shades without a key are not."""
+        return [mark for mark in self.marks if mark.seen >= _COVERED and (self.keyed or mark.kind != "cell")]
 
     def _coverage(self, given: Given) -> float:
         if not self.marks:
             return self.drawn.share_of(given.numbers)
-        plotted = {number for number in given.numbers if any(given.is_shown(number, mark) for mark in self.marks)}
-        names = {plain_number(float(mark.name)) for mark in self.marks if _is_number(mark.name)}
+        marks = self._legible
+        plotted = {number for number in given.numbers if any(given.is_shown(number, mark) for mark in marks)}
+        names = {plain_number(float(mark.name)) for mark in marks if is_number(mark.name)}
         named = (given.numbers & (names | self.drawn.named)) - plotted
         return (len(plotted) + min(len(named), len(plotted))) / len(given.numbers)
 
     def _precision(self, given: Given) -> float:
         """Lower where most of what is drawn was not given."""
-        if not self.marks:
+        if not (marks := self._legible):
             return 1.0
-        right = sum(any(given.is_shown(number, mark) for number in given.numbers) for mark in self.marks)
-        return 0.15 + 0.85 * ramp(right / len(self.marks), 0.2, 0.6)
+        right = sum(any(given.is_shown(number, mark) for number in given.numbers) for mark in marks)
+        return 0.15 + 0.85 * ramp(right / len(marks), 0.2, 0.6)
+
+    def _pairing(self, given: Given) -> float:
+        marks = self._legible
+        return _pairing(marks, given) * _crossing(marks, given)
 
 
 def chart_of(call: Call, picture: Picture | None) -> Chart:
@@ -146,7 +99,8 @@ def chart_of(call: Call, picture: Picture | None) -> Chart:
     }
     worst = min(traits, key=lambda name: traits[name])
     visible = math.prod(traits.values())
-    return Chart(plan, reading.marks, visible, reading.renamed, plan.why if visible > FRAME else worst)
+    why = plan.why if visible > FRAME else worst
+    return Chart(plan, reading.marks, visible, reading.renamed, reading.keyed, why)
 
 
 def _span(marks: Sequence[Mark]) -> float:
@@ -169,25 +123,9 @@ def _contrast(marks: Sequence[Mark]) -> float:
     return 1.0 if differ < _ALIKE or not max(levels) else (1 - min(levels) / max(levels)) / differ
 
 
-def misnamed(text: str, question: str) -> float:
-    """Share of the question's numbers in a text that stand there beside the name of another one."""
-    asked, told = Given.of(question), Given.of(text)
-    owners: dict[str, set[str]] = {}
-    for at, token in enumerate(asked.tokens):
-        if token in asked.numbers:
-            owners.setdefault(token, set()).update(asked.names_at(at))
-    known = set().union(*owners.values())
-    wrong = right = 0
-    for at, token in enumerate(told.tokens):
-        if token in owners and (names := told.names_at(at) & known):
-            right += bool(names & owners[token])
-            wrong += not names & owners[token]
-    return wrong / (wrong + right) if wrong + right >= 2 else 0.0
-
-
 def _pairing(marks: Sequence[Mark], given: Given) -> float:
     """Lower where numbers stand under other names than in the source or, of unnamed values, in another order."""
-    named = [mark for mark in marks if mark.name and not _is_number(mark.name)]
+    named = [mark for mark in marks if mark.name and not is_number(mark.name)]
     if named:
         shares = [share for after in (True, False) if (share := _agreement(named, given, after)) is not None]
         return 0.1 + 0.9 * max(shares, default=1.0) ** 2
@@ -197,6 +135,21 @@ def _pairing(marks: Sequence[Mark], given: Given) -> float:
         return 1.0
     kept = sum(order.index(one) < order.index(other) for one, other in pairwise(shown))
     return 0.1 + 0.9 * kept / (len(shown) - 1)
+
+
+def _crossing(marks: Sequence[Mark], given: Given) -> float:
+    """Lower where the same given numbers serve as places and as values: a series drawn against itself in another order.
+
+    Places that count from 0 or 1 on are no data, and a number that is given twice may be both.
+    """
+    points = [mark for mark in marks if mark.kind in ("point", "dot") and mark.place is not None]
+    places = [plain_number(mark.place) for mark in points if mark.place is not None]
+    if sorted(places, key=float) in ([str(at + first) for at in range(len(places))] for first in (0, 1)):
+        return 1.0
+    once = {number for number in given.numbers if given.tokens.count(number) == 1}
+    values = {plain_number(mark.value) for mark in points}
+    moved = {place for place, mark in zip(places, points, strict=True) if place != plain_number(mark.value)}
+    return 1.0 - 0.85 * ramp(len(moved & values & once) / len(given.numbers), 0.3, 0.7)
 
 
 def _agreement(named: Sequence[Mark], given: Given, after: bool) -> float | None:
@@ -209,7 +162,3 @@ def _agreement(named: Sequence[Mark], given: Given, after: bool) -> float | None
         if beside:
             found.append(any(given.is_shown(number, mark) for number in beside))
     return sum(found) / len(found) if len(found) >= 2 else None
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\d+(?:\.\d+)?", text.strip()) is not None

@@ -51,10 +51,10 @@ from llmi_env.torch_threads import torch_threads
 from llmi_env.world.protocol import Judgment, Scored
 
 TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "text_image_relevance")
-VERSION = "embedded/5"
+VERSION = "embedded/6"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
-    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "image_proxy", "naming", "needs",
+    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "given", "image_proxy", "naming", "needs",
     "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
 )  # fmt: skip
 """Modules of this folder that a score comes from; besides them, what reads an edit's instruction."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from llmi_env.judges.addressed import for_a_reader
-from llmi_env.judges.chart_fit import misnamed
+from llmi_env.judges.given import misnamed, told_backwards
 from llmi_env.judges.particular import particular
 from llmi_env.judges.relevance import (
     FUNCTION_WORDS,
@@ -29,6 +29,7 @@ from llmi_env.judges.relevance import (
 from llmi_env.judges.spelling import unknown_share
 
 _SHORT, _LONG_ENOUGH = 1, 14
+_BACKWARDS = 0.3
 _STOPS, _PAUSES = ".!?", ",;:"
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,%]*|[.!?;:,]")
 _DETERMINERS = word_set("a an the this these those my your his her its our their every each")
@@ -181,11 +182,12 @@ def _beyond(text: str, question: str) -> float:
 
 
 def _faithful(text: str, question: str) -> float:
-    """Lower where the question gives numbers and the text tells others, or gives them to other names."""
+    """Lower where the question gives numbers and the text tells others, gives them to other names or tells them backwards."""
     given, told = prose_numbers(question), prose_numbers(text)
     if len(given) < 2 or not told:
         return 1.0
-    return (1.0 - 0.3 * len(told - given) / len(told)) * (1.0 - 0.7 * misnamed(text, question))
+    value = (1.0 - 0.3 * len(told - given) / len(told)) * (1.0 - 0.7 * misnamed(text, question))
+    return _BACKWARDS * value if told_backwards(text, question) else value
 
 
 def _disguised(text: str) -> float:

@@ -13,7 +13,7 @@ from llmi_env.evaluate.partial_judges import judges_that_chose, judges_that_trai
 
 MODEL = "Qwen/Qwen3-4B"
 EMBEDDED = {
-    "judges": [{"use": "embedded", "identity": "llmi_env.judges.embedded:EmbeddedJudge embedded/5", "terms": []}]
+    "judges": [{"use": "embedded", "identity": "llmi_env.judges.embedded:EmbeddedJudge embedded/6", "terms": []}]
 }
 OPENAI = {"use": "openai", "model": MODEL, "base_url": "http://127.0.0.1:8000/v1"}
 IN_WORLD = {

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
 from llmi_env.calls import Call
 from llmi_env.chart_reading import MAX_JSON, ChartReading, Mark
 from llmi_env.document import Picture, Provenance
-from llmi_env.judges.chart_fit import Chart, chart_of, misnamed
+from llmi_env.judges.chart_fit import Chart, chart_of
+from llmi_env.judges.given import misnamed, told_backwards
 
 RAIN = "Show the rain of a year: spring 80, summer 60, autumn 30, winter 90 mm."
 BARS = (("spring", 80.0), ("summer", 60.0), ("autumn", 30.0), ("winter", 90.0))
@@ -101,6 +105,62 @@ def test_numbers_of_a_text_stand_beside_their_own_names() -> None:
     assert misnamed("Spring 60, summer 30, autumn 90 and winter 80.", RAIN) == 1
     assert misnamed("Spring 80, summer 30, autumn 60 and winter 90.", RAIN) == 0.5
     assert misnamed("Between 30 and 90 mm fell.", RAIN) == misnamed("No numbers.", RAIN) == misnamed("30", "Rain?") == 0
+
+
+def test_what_another_series_covers_is_not_shown() -> None:
+    covered = tuple(replace(mark, seen=0.0) for mark in bars(*BARS))
+    before_them = bars(*((name, 200 - value) for name, value in BARS))
+    beside = chart(reading((*bars(*BARS), *before_them))).fit(RAIN)
+    assert chart(reading((*covered, *before_them))).fit(RAIN) < 0.1 < 0.2 < beside
+
+
+def test_shades_tell_their_numbers_only_with_a_key() -> None:
+    cells = tuple(Mark("cell", "", value, 0.5) for _, value in BARS)
+    assert chart(ChartReading(cells, 1, 0.3, 0.6, keyed=False)).fit(RAIN) < 0.2
+    assert chart(ChartReading(cells, 1, 0.3, 0.6, keyed=True)).fit(RAIN) == 1
+
+
+def test_a_series_drawn_against_itself_is_none() -> None:
+    def against(places: Sequence[float], values: Sequence[float]) -> tuple[Mark, ...]:
+        return tuple(Mark("point", "", value, value / 100, place) for place, value in zip(places, values, strict=True))
+
+    question = "Scooter rentals were 10, 25, 45 and 80."
+    assert chart(reading(against((10, 25, 45, 80), (25, 45, 80, 10)))).fit(question) < 0.2
+    assert chart(reading(against((1, 2, 3, 4), (10, 25, 45, 80)))).fit(question) == 1
+    assert chart(reading(against((10, 25, 45, 80), (10, 25, 45, 80)))).fit(question) == 1, "silly, but no other numbers"
+    counted = "Prices were 2, 3 and 4 euros in three years."
+    assert chart(reading(against((1, 2, 3), (2, 3, 4)))).fit(counted) == 1, "places count the years"
+    both = "At 10 degrees 20 guests came, at 20 degrees 30."
+    assert chart(reading(against((10, 20), (20, 30)))).fit(both) > 0.9, "twenty is given as both"
+
+
+RENTALS = "Our rentals by month: 10, 25, 45 and 80."
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "backwards"),
+    [
+        ("Rentals rose from 10 to 80.", RENTALS, False),
+        ("They fall clearly, from 80 at the start to 10 at the end.", RENTALS, True),
+        ("They started at 80 and ended at 10.", RENTALS, True),
+        ("Rentals fell from 10 to 80.", RENTALS, True),  # its own two numbers say otherwise
+        ("Rentals rose from 10 to 80 while costs fell.", RENTALS, False),  # both words: nothing is known
+        ("From 25 to 45 in a month, and the roses bloom.", RENTALS, False),
+        ("Rentals went from 80 to 99.", RENTALS, False),  # faithful to nothing, which is another trait's to say
+        (
+            "They range from 3 cats to 10 dogs.",
+            "Chart our pets: 10 dogs, 5 birds and 3 cats.",
+            False,
+        ),  # no series in time
+        ("They go from 3 at first to 10 at last.", "Chart our pets: 10 dogs, 5 birds and 3 cats.", True),
+        ("Sales rose from 1,200 to 2,400.", "Sales by year: 1,200, 1,800 and 2,400.", False),
+        ("Sales fell from 2,400 to 1,200.", "Sales by year: 1,200, 1,800 and 2,400.", True),
+        ("It goes from 5 to 7.", "Visitors by day: 5, 7 and 5.", False),  # five stands at both ends
+        ("", RENTALS, False),
+    ],
+)
+def test_a_series_is_told_from_its_own_end(text: str, question: str, backwards: bool) -> None:
+    assert told_backwards(text, question) is backwards
 
 
 def test_an_axis_that_tells_other_numbers_costs_most_of_it() -> None:

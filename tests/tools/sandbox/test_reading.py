@@ -165,6 +165,34 @@ def test_what_is_hidden_is_not_seen(draw: Draw, name: str) -> None:
         assert reading.ink == 0
 
 
+def test_of_two_series_each_has_what_is_seen_of_it(draw: Draw) -> None:
+    """Higher bars in front hide the lower ones; beside them they do not."""
+    over = read(draw, "plt.bar([0, 1], [3, 5]); plt.bar([0, 1], [6, 8], zorder=9)")
+    assert [mark.seen for mark in over.marks] == pytest.approx([0, 0, 1, 1], abs=0.1)
+    beside = read(draw, "plt.bar([0, 1], [3, 5], .4); plt.bar([.5, 1.5], [6, 8], .4)")
+    assert all(mark.seen > 0.9 for mark in beside.marks)
+
+
+def test_points_and_bars_tell_where_they_stand(draw: Draw) -> None:
+    assert [mark.place for mark in read(draw, LINE).marks] == [2000, 2010, 2020]
+    assert [mark.place for mark in read(draw, "plt.barh(['a', 'b'], [3, 5])").marks] == pytest.approx([0, 1])
+    assert [mark.place for mark in read(draw, "plt.plot([1, np.nan, 3], [1, 5, 2], 'o-')").marks] == [1, 3]
+    assert [mark.place for mark in read(draw, "plt.pie([1, 3])").marks] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("more", "keyed"),
+    [
+        ("", False),
+        ("; plt.colorbar()", True),
+        ("; plt.text(0, 0, '20'); plt.text(1, 0, '50')", True),
+        ("; plt.title('20 50')", False),
+    ],
+)
+def test_shades_are_keyed_by_a_colour_bar_or_by_numbers_on_them(draw: Draw, more: str, keyed: bool) -> None:
+    assert read(draw, "plt.imshow([[20, 50]])" + more).keyed is keyed
+
+
 def test_half_a_cover_hides_half(draw: Draw) -> None:
     cover = "plt.gca().add_patch(plt.Rectangle((-1, 0), 9, 1, color='white', zorder=9))"
     assert 0.4 < read(draw, "plt.bar(['a', 'b'], [2, 2])\n" + cover).seen < 0.6

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 DPI = 40.0
@@ -182,7 +183,22 @@ def _show(parts: list[Any], visible: bool) -> None:
         part.set_visible(visible)
 
 
-def visibility(page: Page, groups: list[list[Any]]) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Visibility:
+    """What is seen of groups of artists.
+
+    Attributes:
+        seen: of all of them, in [0, 1].
+        ink: share of the page that they cover.
+        shares: of each group what is seen; many groups are measured in bunches.
+    """
+
+    seen: float
+    ink: float
+    shares: list[float]
+
+
+def visibility(page: Page, groups: list[list[Any]]) -> Visibility:
     """How much of the groups is seen, and what share of the page they cover.
 
     Seen is, of the pixels that a group draws by itself, the share that changes when it is taken from the page: 0 where it is covered
@@ -191,19 +207,19 @@ def visibility(page: Page, groups: list[list[Any]]) -> tuple[float, float]:
     """
     import numpy as np
 
-    groups = _merged(groups, 1 if len(page.parts) > _MANY_ARTISTS else _MAX_GROUPS)
     if not groups:
-        return 0.0, 0.0
+        return Visibility(0.0, 0.0, [])
+    count = len(groups)
+    groups = _merged(groups, 1 if len(page.parts) > _MANY_ARTISTS else _MAX_GROUPS)
     full = page.on_white()
     union = np.zeros(full.shape[:2], bool)
     drawn, seen = [], []
     for group in groups:
         opacity = page.alone(group)
         mask = opacity >= _FAINT
-        count = int(mask.sum())
-        drawn.append(count)
+        drawn.append(int(mask.sum()))
         seen.append(0.0)
-        if not count:
+        if not drawn[-1]:
             continue
         union |= mask
         shown = [artist for artist in group if artist.get_visible()]
@@ -213,12 +229,13 @@ def visibility(page: Page, groups: list[list[Any]]) -> tuple[float, float]:
         # Edges are drawn thinner than the rest, so that less of a change is to be expected there.
         needed = _STEP * opacity / float(opacity.max())
         seen[-1] = float((change[mask] >= needed[mask]).mean())
-    some = [count for count in drawn if count]
+    shares = [seen[index * len(groups) // count] for index in range(count)]
+    some = [pixels for pixels in drawn if pixels]
     if not some:
-        return 0.0, 0.0
-    weights = [count or sum(some) / len(some) for count in drawn]
+        return Visibility(0.0, 0.0, shares)
+    weights = [pixels or sum(some) / len(some) for pixels in drawn]
     mean = sum(weight * share for weight, share in zip(weights, seen, strict=True)) / sum(weights)
-    return mean, float(union.mean())
+    return Visibility(mean, float(union.mean()), shares)
 
 
 def _merged(groups: list[list[Any]], most: int) -> list[list[Any]]:

@@ -38,6 +38,7 @@ class Source:
         levels: N, share of the axes' height (or width), -1 outside.
         name: of the n-th mark.
         lying: whether values run along x.
+        places: N, along the other axis in its units; none for wedges and cells.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Source:
     levels: Any
     name: Callable[[int], str]
     lying: bool = False
+    places: Any = None
 
 
 @contextmanager
@@ -91,19 +93,22 @@ def _read(figure: Any, box: Any) -> dict[str, Any]:
         sources = [source for axes in all_axes(figure) for source in _sources(axes)]
         marks = _marks(sources)
         renamed = any(is_renamed(axis) for axis in _value_axes(sources))
+        keyed = all(source.kind != "cell" for source in sources) or _has_key(figure)
     page = Page(figure, box)  # from here on axes are bare
-    groups = [source.artists for source in sources if np.any(source.values)]
-    seen, ink = visibility(page, groups)
+    measured = [source for source in sources if np.any(source.values)]
+    visible = visibility(page, [source.artists for source in measured])
+    shares = {id(source): share for source, share in zip(measured, visible.shares, strict=True)}
     return {
-        "marks": marks,
-        "seen": round(seen, 4),
-        "ink": round(ink, 4),
+        "marks": [{**mark, "seen": round(shares.get(id(source), 1.0), 2)} for source, mark in marks],
+        "seen": round(visible.seen, 4),
+        "ink": round(visible.ink, 4),
         "room": round(_room(page, sources), 4),
         "renamed": renamed,
+        "keyed": keyed,
     }
 
 
-def _marks(sources: list[Source]) -> list[dict[str, Any]]:
+def _marks(sources: list[Source]) -> list[tuple[Source, dict[str, Any]]]:
     """At most `MAX_MARKS`, shared out evenly: a series of a thousand points leaves room for its neighbour."""
     sources = [source for source in sources if len(source.values)]
     sources = [sources[index] for index in evenly(len(sources), MAX_MARKS)]
@@ -114,15 +119,31 @@ def _marks(sources: list[Source]) -> list[dict[str, Any]]:
         counts[index] = min(len(sources[index].values), left // (len(sources) - done))
         left -= counts[index]
     return [
-        {
-            "kind": source.kind,
-            "name": _words(source.name(index)),
-            "value": float(f"{float(source.values[index]):.8g}"),
-            "level": round(float(source.levels[index]), 4),
-        }
+        (
+            source,
+            {
+                "kind": source.kind,
+                "name": _words(source.name(index)),
+                "value": _short(source.values[index]),
+                "level": round(float(source.levels[index]), 4),
+                "place": None if source.places is None else _short(source.places[index]),
+            },
+        )
         for source, count in zip(sources, counts, strict=True)
         for index in evenly(len(source.values), count)
     ]
+
+
+def _short(value: Any) -> float:
+    return float(f"{float(value):.8g}")
+
+
+def _has_key(figure: Any) -> bool:
+    """Whether something says what a shade stands for: a colour bar, or numbers on the axes."""
+    return any(
+        axes.get_label() == "<colorbar>" or any(char.isdigit() for text in axes.texts for char in text.get_text())
+        for axes in all_axes(figure)
+    )
 
 
 def evenly(count: int, most: int) -> list[int]:
@@ -211,7 +232,16 @@ def _bars(axes: Any, held: set[int]) -> Iterator[Source]:
             places.append(bar.get_y() + bar.get_height() / 2 if lying else bar.get_x() + bar.get_width() / 2)
         name = namer(axes.yaxis if lying else axes.xaxis)
         yield _finite(
-            Source("bar", axes, drawn, np.array(values), np.array(levels), _naming(name, places, True), lying)
+            Source(
+                "bar",
+                axes,
+                drawn,
+                np.array(values),
+                np.array(levels),
+                _naming(name, places, True),
+                lying,
+                np.array(places),
+            )
         )
 
 
@@ -223,7 +253,10 @@ def _finite(source: Source) -> Source:
     """Without values that cannot be drawn."""
     import numpy as np
 
-    good = np.flatnonzero(np.isfinite(source.values) & np.isfinite(source.levels))
+    finite = np.isfinite(source.values) & np.isfinite(source.levels)
+    if source.places is not None:
+        finite &= np.isfinite(source.places)
+    good = np.flatnonzero(finite)
     if len(good) == len(source.values):
         return source
     whole = source.name
@@ -235,6 +268,7 @@ def _finite(source: Source) -> Source:
         source.levels[good],
         lambda index: whole(int(good[index])),
         source.lying,
+        None if source.places is None else source.places[good],
     )
 
 
@@ -317,7 +351,9 @@ def _line(axes: Any, line: Any, name: Callable[..., str], boxes: bool) -> Source
         if len(places) == 2 and values[0] == values[1]:  # a median or a cap, of some width
             places, values = places.mean(axis=0, keepdims=True), values[:1]
     levels = _levels(axes, places, line.get_transform())
-    return _finite(Source("point", axes, [line], values, levels, _naming(name, places[:, 0], boxes)))
+    return _finite(
+        Source("point", axes, [line], values, levels, _naming(name, places[:, 0], boxes), places=places[:, 0])
+    )
 
 
 def _has_boxes(axes: Any) -> bool:
@@ -359,7 +395,9 @@ def _dots(axes: Any, held: set[int]) -> Iterator[Source]:
         depth = getattr(cloud, "_offsets3d", None)
         values = places[:, 1] if depth is None else np.ma.filled(np.ma.asarray(depth[2], float), np.nan)
         levels = _levels(axes, places, cloud.get_offset_transform())
-        yield _finite(Source("dot", axes, bunch, values, levels, _naming(name, places[:, 0], True)))
+        yield _finite(
+            Source("dot", axes, bunch, values, levels, _naming(name, places[:, 0], True), places=places[:, 0])
+        )
 
 
 def _cells(axes: Any, held: set[int]) -> Iterator[Source]:
@@ -421,4 +459,6 @@ def _areas(axes: Any, held: set[int]) -> Iterator[Source]:
             outer = np.where((np.abs(there[:, 1]) >= np.abs(back[:, 1]))[:, None], there, back)
             levels = _levels(axes, outer, area.get_transform())
             thick = np.abs(there[:, 1] - back[:, 1])
-            yield _finite(Source("point", axes, bunch, thick, levels, _naming(name, outer[:, 0], False)))
+            yield _finite(
+                Source("point", axes, bunch, thick, levels, _naming(name, outer[:, 0], False), places=outer[:, 0])
+            )

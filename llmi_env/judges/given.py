@@ -1,0 +1,140 @@
+"""Numbers that were given, and whether a text tells them truly: under their own names, and from the right end.
+
+A question gives a series, "10, 25 and 45 rentals in May, June and July"; a chart of it (`chart_fit`) and a text about it are held to that.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from llmi_env.chart_reading import Mark
+from llmi_env.judges.relevance import plain_number, prose_numbers, sentences, stems, word_set, words
+
+_SAME = 0.006  # of the whole circle
+_BESIDE = 4  # words between a name and its number
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[,;]")
+_PARTS = frozenset({",", ";", "and"})
+
+_AMOUNT = r"[^.!?\n\d]{0,30}?(\d+(?:\.\d+)?)"
+_FROM_TO = re.compile(
+    rf"\b(?:from|began (?:at|with)|begins (?:at|with)|start(?:s|ed|ing) (?:at|with|from))\b{_AMOUNT}\b(?!\.\d)[^.!?\n\d]{{0,40}}?"
+    rf"\b(?:to|until|ends? (?:at|with)|ended (?:at|with)|reach(?:es|ed|ing)|finally|now)\b{_AMOUNT}\b",
+    re.IGNORECASE,
+)
+_RISES = word_set(
+    """rise rises risen rising rose grow grows grew grown growing climb climbs climbed climbing increase increases increased
+    increasing gain gains gained"""
+)
+_FALLS = word_set(
+    """fall falls fell fallen falling drop drops dropped dropping decline declines declined declining decrease decreases decreased
+    decreasing shrink shrinks shrank shrunk shrinking sink sinks sank sunk sinking"""
+)
+_ENDS = re.compile(r"\b(?:start|beginning|first|end|last|finally|today|now)\b", re.IGNORECASE)
+_TIME = re.compile(
+    r"\b(?:(?:19|20)\d\d|(?:year|month|week|day|quarter|hour|season)s?|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april"
+    r"|june|july|august|september|october|november|december|spring|summer|autumn|winter|morning|noon|evening|heading|trend|over time)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A source of numbers.
+
+    Attributes:
+        tokens: its words, numbers (plainly written) and commas.
+        numbers: the numbers, each once.
+        whole: their sum.
+    """
+
+    tokens: tuple[str, ...]
+    numbers: set[str]
+    whole: float
+
+    @classmethod
+    def of(cls, text: str) -> Given:
+        """Read a text."""
+        numbers = prose_numbers(text)
+        plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+        tokens = [_plainly(token) for token in _TOKEN.findall(plain)]
+        return cls(tuple(tokens), numbers, sum(float(token) for token in tokens if token in numbers))
+
+    def beside(self, place: int, after: bool) -> str | None:
+        """The number next to a word, before or after it, with no comma or "and" between."""
+        step = 1 if after else -1
+        for at in range(place + step, place + (_BESIDE + 1) * step, step):
+            if not 0 <= at < len(self.tokens) or self.tokens[at] in _PARTS:
+                return None
+            if self.tokens[at] in self.numbers:
+                return self.tokens[at]
+        return None
+
+    def names_at(self, place: int) -> set[str]:
+        """Words around a number, in whatever form, up to the next comma or "and" on either side."""
+        found: set[str] = set()
+        for step in (1, -1):
+            for at in range(place + step, place + (_BESIDE + 1) * step, step):
+                if not 0 <= at < len(self.tokens) or self.tokens[at] in _PARTS or self.tokens[at] in self.numbers:
+                    break
+                found |= stems(self.tokens[at])
+        return found
+
+    def is_shown(self, number: str, mark: Mark) -> bool:
+        """Whether a mark is of this number's size; a wedge, whether it is that share of a hundred or of all that is given."""
+        if mark.kind != "wedge":
+            return plain_number(mark.value) == number
+        amount = float(number)
+        return abs(mark.value - amount / 100) < _SAME or (
+            self.whole > 0 and abs(mark.value - amount / self.whole) < _SAME
+        )
+
+
+def _plainly(token: str) -> str:
+    return plain_number(float(token)) if is_number(token) else token
+
+
+def misnamed(text: str, question: str) -> float:
+    """Share of the question's numbers in a text that stand there beside the name of another one."""
+    asked, told = Given.of(question), Given.of(text)
+    owners: dict[str, set[str]] = {}
+    for at, token in enumerate(asked.tokens):
+        if token in asked.numbers:
+            owners.setdefault(token, set()).update(asked.names_at(at))
+    known = set().union(*owners.values())
+    wrong = right = 0
+    for at, token in enumerate(told.tokens):
+        if token in owners and (names := told.names_at(at) & known):
+            right += bool(names & owners[token])
+            wrong += not names & owners[token]
+    return wrong / (wrong + right) if wrong + right >= 2 else 0.0
+
+
+def told_backwards(text: str, question: str) -> bool:
+    """Whether a text tells a series of the question from the wrong end, or says that it rose where its own two numbers fall.
+
+    Read are sentences of the form "from A to B" with two of the question's numbers. The order of the question counts where it gives
+    a series in time, or where the sentence itself speaks of a start or an end: "from 3 dogs to 10 cats" goes either way.
+    """
+    plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+    asked = Given.of(question)
+    places = {number: at for at, number in enumerate(token for token in asked.tokens if token in asked.numbers)}
+    once = {number for number in asked.numbers if asked.tokens.count(number) == 1}
+    in_time = _TIME.search(question) is not None
+    for sentence in sentences(plain):
+        said = set(words(sentence))
+        for found in _FROM_TO.finditer(sentence):
+            first, last = (plain_number(float(number)) for number in found.groups())
+            if first == last or not {first, last} <= once:
+                continue
+            up, down = bool(said & _RISES), bool(said & _FALLS)
+            if up != down and up != (float(last) > float(first)):
+                return True
+            if (in_time or _ENDS.search(sentence)) and places[first] > places[last]:
+                return True
+    return False
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number and nothing else."""
+    return re.fullmatch(r"\d+(?:\.\d+)?", text.strip()) is not None
