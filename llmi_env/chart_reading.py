@@ -13,7 +13,7 @@ from typing import Any
 
 MAX_MARKS = 60
 MAX_NAME = 60
-MAX_JSON = 12_000
+MAX_JSON = 16_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Mark:
             lies outside. A bar that is cut by the axes' edge ends there: its level is 0 or 1.
         place: of bars, points and dots where they stand along the other axis, in its units.
         seen: of the series that it belongs to, the share that is seen.
+        series: number of that series.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Mark:
     level: float
     place: float | None = None
     seen: float = 1.0
+    series: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def _mark(item: Any) -> Mark:
     place = None if place is None else float(place)
     if not math.isfinite(value) or not -1 <= level <= 1 or not math.isfinite(place or 0.0):
         raise ValueError("no value that can be drawn")
-    return Mark(_words(item["kind"]), _words(item["name"]), value, level, place, _share(item.get("seen", 1.0)))
+    seen, series = _share(item.get("seen", 1.0)), int(item.get("series", 0))
+    return Mark(_words(item["kind"]), _words(item["name"]), value, level, place, seen, series)
 
 
 def _words(text: Any) -> str:

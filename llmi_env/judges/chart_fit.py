@@ -20,7 +20,8 @@ from llmi_env.judges.relevance import plain_number, ramp, stems
 
 _ALIKE = 0.2
 _RENAMED = 0.15
-_COVERED = 0.25  # of a series, the share that is seen
+_COVERED = 0.5  # of a series, the share that is seen
+_SAME_PLACE = 0.4  # of the step from one place to the next
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Chart:
 
     @property
     def _legible(self) -> list[Mark]:
-        """Marks that a reader can take a number from: those of covered series and shades without a key are not."""
-        return [mark for mark in self.marks if mark.seen >= _COVERED and (self.keyed or mark.kind != "cell")]
+        """Marks that a reader can take a number from: what stands behind higher bars and shades without a key are not."""
+        hidden = _hidden(self.marks)
+        return [mark for mark in self.marks if mark not in hidden and (self.keyed or mark.kind != "cell")]
 
     def _coverage(self, given: Given) -> float:
         if not self.marks:
@@ -138,27 +140,56 @@ def _pairing(marks: Sequence[Mark], given: Given) -> float:
 
 
 def _crossing(marks: Sequence[Mark], given: Given) -> float:
-    """Lower where the same given numbers serve as places and as values: a series drawn against itself in another order.
+    """Lower where a series is drawn against itself in another order: its places are its values, and each has another one's."""
+    worst = 0.0
+    for series in {mark.series for mark in marks}:
+        placed = {place: mark.value for mark in marks if mark.series == series and (place := _place(mark)) is not None}
+        counted = (
+            all(place == int(place) for place in placed)
+            and min(placed, default=0) <= 1
+            and max(placed, default=0) <= 2 * len(placed)
+        )
+        numbers = {plain_number(place) for place in placed}
+        if len(placed) < 3 or counted or not numbers <= given.numbers or set(placed) != set(placed.values()):
+            continue
+        worst = max(worst, sum(place != value for place, value in placed.items()) / len(placed))
+    return 1.0 - 0.85 * ramp(worst, 0.2, 0.6)
 
-    Places that count from 0 or 1 on are no data, and a number that is given twice may be both.
+
+def _place(mark: Mark) -> float | None:
+    """Where a mark stands: the number written there, or else its place on the axis."""
+    if mark.kind not in ("bar", "point", "dot"):
+        return None
+    return float(mark.name) if is_number(mark.name) else mark.place
+
+
+def _hidden(marks: Sequence[Mark]) -> set[Mark]:
+    """Bars of series of which little is seen that stand behind others no lower."""
+    bars = [mark for mark in marks if mark.kind == "bar" and mark.place is not None]
+    found: set[Mark] = set()
+    for mark in bars:
+        own = sorted({other.place for other in bars if other.series == mark.series and other.place is not None})
+        near = _SAME_PLACE * min((b - a for a, b in pairwise(own)), default=1.0)
+        if mark.seen < _COVERED and any(
+            other.series != mark.series
+            and other.level >= mark.level
+            and abs((other.place or 0.0) - (mark.place or 0.0)) < near
+            for other in bars
+        ):
+            found.add(mark)
+    return found
+
+
+def _agreement(marks: Sequence[Mark], given: Given, after: bool) -> float | None:
+    """Share of the names whose number stands beside them in the source, before or after; `None` where fewer than two can be told.
+
+    A name with several marks, as where a line of something else runs over the bars, needs but one of them.
     """
-    points = [mark for mark in marks if mark.kind in ("point", "dot") and mark.place is not None]
-    places = [plain_number(mark.place) for mark in points if mark.place is not None]
-    if sorted(places, key=float) in ([str(at + first) for at in range(len(places))] for first in (0, 1)):
-        return 1.0
-    once = {number for number in given.numbers if given.tokens.count(number) == 1}
-    values = {plain_number(mark.value) for mark in points}
-    moved = {place for place, mark in zip(places, points, strict=True) if place != plain_number(mark.value)}
-    return 1.0 - 0.85 * ramp(len(moved & values & once) / len(given.numbers), 0.3, 0.7)
-
-
-def _agreement(named: Sequence[Mark], given: Given, after: bool) -> float | None:
-    """Share of the names whose number stands beside them in the source, before or after; `None` where fewer than two can be told."""
-    found: list[bool] = []
-    for mark in named:
+    found: dict[str, bool] = {}
+    for mark in marks:
         name = stems(mark.name)
         places = [at for at, token in enumerate(given.tokens) if name & stems(token)]
         beside = [number for place in places if (number := given.beside(place, after)) is not None]
         if beside:
-            found.append(any(given.is_shown(number, mark) for number in beside))
-    return sum(found) / len(found) if len(found) >= 2 else None
+            found[mark.name] = found.get(mark.name, False) or any(given.is_shown(number, mark) for number in beside)
+    return sum(found.values()) / len(found) if len(found) >= 2 else None

@@ -30,6 +30,7 @@ from llmi_env.errors import ConfigError, MissingExtra, did_you_mean
 from llmi_env.judges.call_proxy import NeedTable, call_traits, code_strings, wish
 from llmi_env.judges.chart_fit import chart_of
 from llmi_env.judges.chart_proxy import SHAPES
+from llmi_env.judges.grammar import Grammar
 from llmi_env.judges.image_proxy import (
     Evidence,
     PixelTraits,
@@ -54,8 +55,8 @@ TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "tex
 VERSION = "embedded/6"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
-    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "given", "image_proxy", "naming", "needs",
-    "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
+    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "given", "grammar", "image_proxy", "naming",
+    "needs", "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
 )  # fmt: skip
 """Modules of this folder that a score comes from; besides them, what reads an edit's instruction."""
 
@@ -77,6 +78,8 @@ class EmbeddedJudge:
         spelling: look words up in the embedding model's vocabulary.
         ocr: read the words in pictures: labels of charts, and what is meant for whoever scores. Needs the extra `ocr`; off by default, since it
             takes more than a second for a new picture, ten times the rest.
+        grammar: compare the text with its own words in other orders under SmolLM2-135M (`grammar.py`): loose words of the field pass
+            without it. Off by default, since it takes half a gigabyte of memory and more time than the rest together.
         embed: texts to unit vectors; MiniLM (`llmi_env.embeddings`) by default, loaded on the first document. What `looks` knows was learnt
             on MiniLM.
 
@@ -93,6 +96,7 @@ class EmbeddedJudge:
         looks: bool = True,
         spelling: bool = True,
         ocr: bool = False,
+        grammar: bool = False,
         embed: Embed | None = None,
     ) -> None:
         if isinstance(terms, str) or not terms:
@@ -106,7 +110,7 @@ class EmbeddedJudge:
         if embed is None:
             _check_installed()
         self._looks, self._spelling, self._ocr = looks, spelling, ocr
-        self._embed = embed
+        self._embed, self._grammar = embed, Grammar() if grammar else None
         self._meanings = Meanings(embed or _minilm)
         self._pictures = PictureText(self._meanings) if looks else None
         self._words = PictureWords() if ocr else None
@@ -130,6 +134,8 @@ class EmbeddedJudge:
         # another embedder is kept apart, at worst for this process only
         embed = "minilm" if self._embed is None else repr(self._embed)
         options = f"terms={','.join(self._terms)} looks={self._looks} spelling={self._spelling} ocr={self._ocr}"
+        if self._grammar is not None:
+            options += f" grammar={self._grammar.model}"
         return f"{VERSION} {_made_of()} {options} embed={embed}"
 
     async def __call__(self, document: Document, task: Task) -> dict[str, Judgment]:
@@ -140,19 +146,21 @@ class EmbeddedJudge:
         """Forget what was cached; the embedding model belongs to the process."""
         self._pixel_traits.cache_clear()
         self._inked.cache_clear()
-        for looking in (self._pictures, self._words):
+        for looking in (self._pictures, self._words, self._grammar):
             if looking is not None:
                 looking.forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as its options: models and caches stay behind."""
-        return type(self), (self._terms, self._looks, self._spelling, self._ocr, self._embed)
+        return type(self), (self._terms, self._looks, self._spelling, self._ocr, self._grammar is not None, self._embed)
 
     def prepare(self) -> None:
         """Load models and example needs now, not on the first document."""
         self._needs.probabilities("a picture")
         if self._pictures is not None:
             self._pictures.load()
+        if self._grammar is not None:
+            self._grammar.load()
 
     def judge(self, document: Document, task: Task) -> dict[str, Judgment]:
         """The same, blocking."""
@@ -167,6 +175,8 @@ class EmbeddedJudge:
         if not text:
             return _scored(0.0, "no text")
         traits = text_traits(text, task.question, self._meanings, spelling=self._spelling)
+        if self._grammar is not None:
+            traits = replace(traits, order=traits.order * self._grammar.trait(text))
         return _scored(
             traits.product, f"weakest: {traits.weakest.replace('_', ' ')} {getattr(traits, traits.weakest):.2f}"
         )

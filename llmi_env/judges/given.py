@@ -9,33 +9,45 @@ import re
 from dataclasses import dataclass
 
 from llmi_env.chart_reading import Mark
-from llmi_env.judges.relevance import plain_number, prose_numbers, sentences, stems, word_set, words
+from llmi_env.judges.relevance import plain_number, prose_numbers, sentences, stems, word_set
 
 _SAME = 0.006  # of the whole circle
 _BESIDE = 4  # words between a name and its number
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[,;]")
 _PARTS = frozenset({",", ";", "and"})
 
-_AMOUNT = r"[^.!?\n\d]{0,30}?(\d+(?:\.\d+)?)"
+_AMOUNT = r"[^.!?\n\d]{0,30}?(?<![-−\w.])(\d+(?:\.\d+)?)"
 _FROM_TO = re.compile(
-    rf"\b(?:from|began (?:at|with)|begins (?:at|with)|start(?:s|ed|ing) (?:at|with|from))\b{_AMOUNT}\b(?!\.\d)[^.!?\n\d]{{0,40}}?"
+    rf"\b(?P<verb>[a-z]+)(?: [a-z]+)?,? (?:from|at|with)\b{_AMOUNT}\b(?!\.\d)[^.!?\n\d]{{0,40}}?"
     rf"\b(?:to|until|ends? (?:at|with)|ended (?:at|with)|reach(?:es|ed|ing)|finally|now)\b{_AMOUNT}\b",
     re.IGNORECASE,
 )
 _RISES = word_set(
-    """rise rises risen rising rose grow grows grew grown growing climb climbs climbed climbing increase increases increased
-    increasing gain gains gained"""
+    "rise rises risen rising rose grow grows grew grown climb climbs climbed climbing increase increases increased soared"
 )
 _FALLS = word_set(
-    """fall falls fell fallen falling drop drops dropped dropping decline declines declined declining decrease decreases decreased
-    decreasing shrink shrinks shrank shrunk shrinking sink sinks sank sunk sinking"""
+    """fall falls fell fallen falling drop drops dropped dropping decline declines declined decrease decreases decreased shrink shrinks
+    shrank shrunk sink sinks sank sunk plunge plunges plunged"""
 )
-_ENDS = re.compile(r"\b(?:start|beginning|first|end|last|finally|today|now)\b", re.IGNORECASE)
-_TIME = re.compile(
-    r"\b(?:(?:19|20)\d\d|(?:year|month|week|day|quarter|hour|season)s?|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april"
-    r"|june|july|august|september|october|november|december|spring|summer|autumn|winter|morning|noon|evening|heading|trend|over time)\b",
+_MOVES = word_set(
+    "go goes went gone move moves moved develop develops developed start starts started begin begins began change changes changed"
+)
+_MINUS = re.compile(r"[-−]\d|\bminus\b", re.IGNORECASE)
+_ENDS = re.compile(
+    r"\bat (?:the )?(?:start|beginning|end|first|last)\b|\bin the (?:beginning|end)\b|\bfinally\b", re.IGNORECASE
+)
+_IN_TIME = re.compile(
+    r"\b(?:over|by|each|every|in (?:two|three|four|five|six|seven|eight|ten|twelve|\d+)) (?:year|month|week|day|quarter|hour|season)s?\b"
+    r"|\b(?:heading|trend|over time)\b",
     re.IGNORECASE,
 )
+_DATES = re.compile(
+    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december"
+    r"|spring|summer|autumn|winter)\b|\b(?:19|20)\d\d\b",
+    re.IGNORECASE,
+)
+_FROM_TODAY = re.compile(r"\b(?:today|now|currently|ago|from|since|until)\b", re.IGNORECASE)
+_YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 @dataclass(frozen=True)
@@ -113,24 +125,29 @@ def misnamed(text: str, question: str) -> float:
 def told_backwards(text: str, question: str) -> bool:
     """Whether a text tells a series of the question from the wrong end, or says that it rose where its own two numbers fall.
 
-    Read are sentences of the form "from A to B" with two of the question's numbers. The order of the question counts where it gives
-    a series in time, or where the sentence itself speaks of a start or an end: "from 3 dogs to 10 cats" goes either way.
+    Read are sentences of the form "fell from A to B" with two of the question's numbers. The order of the question counts where it
+    gives a series in time, or where the sentence itself speaks of a start or an end: "it goes from 3 dogs to 10 cats" goes either way.
     """
-    plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     asked = Given.of(question)
-    places = {number: at for at, number in enumerate(token for token in asked.tokens if token in asked.numbers)}
-    once = {number for number in asked.numbers if asked.tokens.count(number) == 1}
-    in_time = _TIME.search(question) is not None
-    for sentence in sentences(plain):
-        said = set(words(sentence))
+    series = [token for token in asked.tokens if token in asked.numbers and not _YEAR.fullmatch(token)]
+    if len(series) < 2 or _MINUS.search(question):
+        return False
+    in_time = not _FROM_TODAY.search(question) and bool(_IN_TIME.search(question) or len(_DATES.findall(question)) >= 2)
+    for sentence in sentences(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)):
         for found in _FROM_TO.finditer(sentence):
-            first, last = (plain_number(float(number)) for number in found.groups())
-            if first == last or not {first, last} <= once:
+            verb = {word.lower() for word in re.split(r",? ", found.group(0))[:2]}
+            first, last = (plain_number(float(number)) for number in found.group(2, 3))
+            if (
+                not verb & (_RISES | _FALLS | _MOVES)
+                or series.count(first) != 1
+                or series.count(last) != 1
+                or first == last
+            ):
                 continue
-            up, down = bool(said & _RISES), bool(said & _FALLS)
-            if up != down and up != (float(last) > float(first)):
+            up, down = bool(verb & _RISES), bool(verb & _FALLS)
+            if (up and float(last) < float(first)) or (down and float(last) > float(first)):
                 return True
-            if (in_time or _ENDS.search(sentence)) and places[first] > places[last]:
+            if (in_time or _ENDS.search(sentence)) and (first, last) == (series[-1], series[0]):
                 return True
     return False
 

@@ -66,7 +66,7 @@ def _shown(axis: Any) -> bool:
     axes = axis.axes
     shared = {"x": "get_shared_x_axes", "y": "get_shared_y_axes"}.get(axis.axis_name)
     family = getattr(axes, shared)().get_siblings(axes) if shared else [axes]
-    return any(_labelled(getattr(other, f"{axis.axis_name}axis")) for other in family)
+    return any(_labelled(axis if other is axes else getattr(other, f"{axis.axis_name}axis")) for other in family)
 
 
 def _labelled(axis: Any) -> bool:

@@ -94,12 +94,16 @@ def _read(figure: Any, box: Any) -> dict[str, Any]:
         marks = _marks(sources)
         renamed = any(is_renamed(axis) for axis in _value_axes(sources))
         keyed = all(source.kind != "cell" for source in sources) or _has_key(figure)
+        order = {id(source): at for at, source in enumerate(sources)}
     page = Page(figure, box)  # from here on axes are bare
     measured = [source for source in sources if np.any(source.values)]
     visible = visibility(page, [source.artists for source in measured])
     shares = {id(source): share for source, share in zip(measured, visible.shares, strict=True)}
     return {
-        "marks": [{**mark, "seen": round(shares.get(id(source), 1.0), 2)} for source, mark in marks],
+        "marks": [
+            {**mark, "series": order[id(source)], "seen": round(shares.get(id(source), 1.0), 2)}
+            for source, mark in marks
+        ],
         "seen": round(visible.seen, 4),
         "ink": round(visible.ink, 4),
         "room": round(_room(page, sources), 4),
@@ -139,11 +143,22 @@ def _short(value: Any) -> float:
 
 
 def _has_key(figure: Any) -> bool:
-    """Whether something says what a shade stands for: a colour bar, or numbers on the axes."""
-    return any(
-        axes.get_label() == "<colorbar>" or any(char.isdigit() for text in axes.texts for char in text.get_text())
-        for axes in all_axes(figure)
-    )
+    """Whether something says what a shade stands for: a colour bar, or numbers on the page that are no axis' own."""
+    written = list(figure.texts)
+    for axes in all_axes(figure):
+        if is_colour_bar(axes):
+            return True
+        written += axes.texts
+        for table in axes.tables:
+            written += [cell.get_text() for cell in table.get_celld().values()]
+        if (legend := axes.get_legend()) is not None:
+            written += legend.get_texts()
+    return any(char.isdigit() for text in written if draws(text) for char in text.get_text())
+
+
+def is_colour_bar(axes: Any) -> bool:
+    """Whether axes hold a colour bar, in a place of its own or given to it."""
+    return getattr(axes, "_colorbar", None) is not None
 
 
 def evenly(count: int, most: int) -> list[int]:
@@ -182,7 +197,7 @@ def _room(page: Page, sources: list[Source]) -> float:
 
 
 def _sources(axes: Any) -> Iterator[Source]:
-    if axes.get_label() == "<colorbar>":
+    if is_colour_bar(axes):
         return
     held = {id(child) for child in axes.get_children() if draws(child)}
     yield from _bars(axes, held)

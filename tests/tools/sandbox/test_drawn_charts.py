@@ -1,0 +1,88 @@
+"""Charts as they are drawn, against the numbers that were given: what honest charts look like must not cost them, and what tricks do must."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmi_env.calls import Call
+from llmi_env.judges.chart_fit import Chart, chart_of
+from tests.tools.sandbox.conftest import Draw
+
+pytestmark = pytest.mark.xdist_group("code")
+
+RESULTS = "Targets and results for North, South and West: targets 100, 80 and 60, results 92, 75 and 51."
+VISITS = "Heat map of visits: Mon 12 and 30, Tue 25 and 44."
+MAP = "m = np.array([[12, 30], [25, 44]]); "
+RAIN = "Rain 80, 60, 30, 90 in spring, summer, autumn, winter."
+SEASONS = "['spring', 'summer', 'autumn', 'winter'], [80, 60, 30, 90]"
+
+
+def chart(draw: Draw, code: str) -> Chart:
+    return chart_of(Call("code", "A chart", {"code": code}), draw(code))
+
+
+HONEST = {
+    "a mean line": ("Goals over four matches: 1, 3, 2, 4.", "plt.plot([1,2,3,4],[1,3,2,4]); plt.plot([1,4],[2.5,2.5],'--')"),
+    "a day left out": ("Cups of tea: Monday 4, Tuesday 2, Thursday 5, Friday 1.", "plt.plot([1,2,4,5],[4,2,5,1],'o-')"),
+    "dots on the line": ("Goals: A 1, B 3, C 2, D 4.", "n=['A','B','C','D']; v=[1,3,2,4]\nplt.plot(n,v); plt.scatter(n,v)"),
+    "one point marked": ("Eggs per week: 1, 3, 2, 4.", "plt.plot([1,2,3,4],[1,3,2,4]); plt.plot(4,4,'ro')"),
+    "two lines": (
+        "Points over five days: reds 2, 1, 4, 3, 0 and blues 5, 6, 7, 8, 9.",
+        "x=[1,2,3,4,5]; plt.plot(x,[2,1,4,3,0],label='reds'); plt.plot(x,[5,6,7,8,9],label='blues'); plt.legend()",
+    ),
+    "a gap": ("Eggs on days 1 to 5: 2, 1, none, 3, 4.", "plt.plot([1,2,3,4,5],[2,1,np.nan,3,4],'o-')"),
+    "every five minutes": (
+        "Plot the temperature every 5 minutes: 10, 15, 20, 25, 30 degrees.", "plt.plot([5,10,15,20,25],[10,15,20,25,30],marker='o')",
+    ),
+    "weeks three to six": ("In weeks 3 to 6 my hens laid 4, 5, 6 and 8 eggs.", "plt.plot([3,4,5,6],[4,5,6,8],'o-')"),
+    "areas before each other": (
+        RESULTS, "plt.fill_between([1,2,3],[100,80,60],color='lightgrey'); plt.fill_between([1,2,3],[92,75,51],color='steelblue')",
+    ),
+    "smaller bars in front": (RESULTS, "n=['North','South','West']; plt.bar(n,[100,80,60],color='lightgrey'); plt.bar(n,[92,75,51])"),
+    "bars of a target's width": (RESULTS, "n=['North','South','West']; plt.barh(n,[100,80,60],.8,color='silver'); plt.barh(n,[92,75,51],.4)"),
+    "series of other sizes": ("Show 1, 2, 4000 and 8000.", "x=np.arange(2); plt.bar(x-.2,[1,2],.4); plt.bar(x+.2,[4000,8000],.4)"),
+    "shades in a legend": (
+        VISITS,
+        MAP + "from matplotlib.patches import Patch; im=plt.imshow(m)\n"
+        "plt.legend(handles=[Patch(color=im.cmap(im.norm(v)),label=str(v)) for v in m.ravel()])",
+    ),
+    "shades with numbers on them": (VISITS, MAP + "plt.imshow(m); [plt.text(j,i,m[i,j]) for i in (0,1) for j in (0,1)]"),
+    "shades beside a table": (VISITS, MAP + "f,ax=plt.subplots(); ax.imshow(m); ax.table([['12','30'],['25','44']])"),
+    "a colour bar in its own place": (VISITS, MAP + "f,(a,c)=plt.subplots(1,2,width_ratios=[9,1]); plt.colorbar(a.imshow(m),cax=c)"),
+    "another series on the same names": (RAIN, f"plt.bar({SEASONS}); plt.plot(['spring','summer','autumn','winter'],[80,60,30,90],'k--')"),
+}  # fmt: skip
+
+TRICKS = {
+    "against itself": ("Rentals were 10, 25, 45 and 80.", "plt.plot([10,25,45,80],[25,45,80,10],'o--')"),
+    "against itself, as bars": ("Rentals were 10, 25, 45 and 80.", "plt.bar([10,25,45,80],[25,45,80,10],width=5)"),
+    "against itself, as words": ("Rentals were 10, 25, 45 and 80.", "plt.plot(['10','25','45','80'],[25,45,80,10])"),
+    "behind higher bars": (RAIN, f"plt.bar({SEASONS}); plt.bar(['spring','summer','autumn','winter'],[100,120,150,90],zorder=9)"),
+    "behind higher and narrower bars": (
+        RAIN, f"plt.bar({SEASONS},width=.9); plt.bar(['spring','summer','autumn','winter'],[100,120,150,95],width=.66,zorder=9)",
+    ),
+    "shades alone": (VISITS, MAP + "plt.imshow(m)"),
+    "a digit that nobody sees": (VISITS, MAP + "plt.imshow(m); plt.text(0,0,'Fig. 1',alpha=0)"),
+    "axes named as a colour bar": (VISITS, MAP + "f,a=plt.subplots(); a.imshow(m); f.add_axes([0,0,.01,.01],label='<colorbar>')"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_charts_fit(draw: Draw, name: str) -> None:
+    question, code = HONEST[name]
+    assert chart(draw, code).fit(question) > 0.75
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_tricks_do_not(draw: Draw, name: str) -> None:
+    question, code = TRICKS[name]
+    assert chart(draw, code).fit(question) < 0.3
+
+
+def test_a_polar_chart_has_a_reading(draw: Draw) -> None:
+    code = "plt.subplot(projection='polar'); plt.bar([0, 2, 4], [3, 5, 2])"
+    assert sorted(mark.value for mark in chart(draw, code).marks) == [2, 3, 5]
+
+
+def test_names_that_must_be_escaped_do_not_cost_the_reading(draw: Draw) -> None:
+    names = "[chr(34) * 57 + f'{i:02d}' for i in range(60)]"
+    assert len(chart(draw, f"plt.bar({names}, np.linspace(-201.2345678, 201.2345678, 60))").marks) == 60
