@@ -18,7 +18,7 @@ _PARTS = frozenset({",", ";", "and"})
 
 _AMOUNT = r"[^.!?\n\d]{0,30}?(?<![-−\w.])(\d+(?:\.\d+)?)"
 _FROM_TO = re.compile(
-    rf"\b(?P<verb>[a-z]+)(?: [a-z]+)?,? (?:from|at|with)\b{_AMOUNT}\b(?!\.\d)[^.!?\n\d]{{0,40}}?"
+    rf"\b[a-z]+(?: [a-z]+)?,? (?:from|at|with)\b{_AMOUNT}\b(?!\.\d)[^.!?\n\d]{{0,40}}?"
     rf"\b(?:to|until|ends? (?:at|with)|ended (?:at|with)|reach(?:es|ed|ing)|finally|now)\b{_AMOUNT}\b",
     re.IGNORECASE,
 )
@@ -136,7 +136,7 @@ def told_backwards(text: str, question: str) -> bool:
     for sentence in sentences(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)):
         for found in _FROM_TO.finditer(sentence):
             verb = {word.lower() for word in re.split(r",? ", found.group(0))[:2]}
-            first, last = (plain_number(float(number)) for number in found.group(2, 3))
+            first, last = (plain_number(float(number)) for number in found.groups())
             if (
                 not verb & (_RISES | _FALLS | _MOVES)
                 or series.count(first) != 1
