@@ -17,6 +17,7 @@ A training takes hours on a CPU; Ctrl-C stops it, `--resume` goes on. What was w
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,8 @@ def curves(runs: Sequence[Run], path: Path) -> None:
             smooth = [float(np.mean(y[max(0, i - SMOOTH + 1) : i + 1])) for i in range(len(y))]
             axes.plot(x, y, ".", color=colour, alpha=0.25, markersize=4)
             axes.plot(x, smooth, color=colour, label=run.name)
-        axes.set(xlabel="step", title=title, ylim=(0, 1))
+        lowest = min((row[key] for run in runs for row in run.steps if row.get(key) is not None), default=0.0)
+        axes.set(xlabel="step", title=title, ylim=(max(0.0, math.floor(lowest * 10) / 10), 1.005))
         axes.grid(alpha=0.25)
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8

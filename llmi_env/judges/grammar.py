@@ -48,7 +48,8 @@ class Grammar:
         words = text.split()
         parts = [words[at : at + _PART] for at in range(0, len(words), _PART)][:_PARTS]
         if len(parts) > 1 and len(parts[-1]) < _PART // 3:
-            parts[-2] += parts.pop()
+            rest = parts.pop()
+            parts[-1] += rest
         return min(self._gain(part) for part in parts)
 
     def _gain(self, words: list[str]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_people_s_sentences_gain_by_their_order_and_loose_words_less(grammar: Gr
 def test_the_same_text_gains_the_same_however_it_is_broken_into_lines(grammar: Grammar) -> None:
     assert grammar.gain(HONEST) == grammar.gain(HONEST)
     assert grammar.gain(HONEST.replace(". ", ".\n\n")) == pytest.approx(grammar.gain(HONEST), abs=1.0)
+
+
+@pytest.mark.parametrize("words", [59, 60, 61, 70, 90, 120, 121, 400])
+def test_texts_of_any_length_are_read_and_salad_at_their_end_is_seen(grammar: Grammar, words: int) -> None:
+    told = (HONEST.split() * 20)[:words]
+    assert grammar.trait(" ".join(told)) > 0.6
+    if 120 <= words < 240:
+        salad = told[-60:]
+        random.Random(0).shuffle(salad)
+        assert grammar.trait(" ".join([*told[:-60], *salad])) < 0.6
 
 
 @pytest.mark.parametrize("text", ["", "An owl.", "word " * 5, "   \n"])
