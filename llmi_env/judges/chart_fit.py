@@ -15,12 +15,14 @@ from llmi_env.calls import Call
 from llmi_env.chart_reading import ChartReading, Mark
 from llmi_env.document import Picture
 from llmi_env.judges.chart_proxy import FRAME, SHAPES, Drawn, drawn
-from llmi_env.judges.given import Given, is_number
+from llmi_env.judges.given import Given, interval, is_formula, is_number
 from llmi_env.judges.relevance import plain_number, ramp, stems
 
 _ALIKE = 0.2
 _RENAMED = 0.15
 _COVERED = 0.5  # of a series, the share that is seen
+_CURVE = 12  # points of a series that is computed rather than given
+_LOOSELY = 0.05  # of an interval
 _SAME_PLACE = 0.4  # of the step from one place to the next
 
 
@@ -51,6 +53,10 @@ class Chart:
 
     def fit(self, question: str, text: str = "") -> float:
         """How well it shows the numbers of the question, or else of the text, in [0, 1]; 1 where too few are given to tell."""
+        if _draws_function(
+            self._legible, question
+        ):  # whose numbers are the interval's and the formula's, none of the data
+            return 1.0
         for source in (question, text):
             given = Given.of(source)
             if len(given.numbers) >= 2:
@@ -154,6 +160,25 @@ def _crossing(marks: Sequence[Mark], given: Given) -> float:
             continue
         worst = max(worst, sum(place != value for place, value in placed.items()) / len(placed))
     return 1.0 - 0.85 * ramp(worst, 0.2, 0.6)
+
+
+def _draws_function(marks: Sequence[Mark], question: str) -> bool:
+    """Whether a function is asked for, by its interval or formula, and a curve is drawn, over all of that interval."""
+    ends = interval(question)
+    if ends is None and not is_formula(question):
+        return False
+    for series in {mark.series for mark in marks}:
+        places = [
+            mark.place for mark in marks if mark.series == series and mark.kind == "point" and mark.place is not None
+        ]
+        if len(set(places)) < _CURVE:
+            continue
+        reached = (min(places), max(places))
+        if ends is None or all(
+            abs(a - b) <= _LOOSELY * (ends[1] - ends[0]) for a, b in zip(reached, ends, strict=True)
+        ):
+            return True
+    return False
 
 
 def _place(mark: Mark) -> float | None:

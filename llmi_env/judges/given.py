@@ -47,6 +47,11 @@ _DATES = re.compile(
     re.IGNORECASE,
 )
 _FROM_TODAY = re.compile(r"\b(?:today|now|currently|ago|from|since|until)\b", re.IGNORECASE)
+_END = r"((?:[-−]|minus )?\d+(?:\.\d+)?)"
+_INTERVAL = re.compile(
+    rf"\b(?:between|from)\s+(?:x\s*=\s*)?{_END}\s+(?:and|to)\s+{_END}(?![\w.]\d|\s*%)", re.IGNORECASE
+)
+_FORMULA = re.compile(r"\b(?:y|[fg]\(x\))\s*=[^,;:?]*x", re.IGNORECASE)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 
 
@@ -150,6 +155,20 @@ def told_backwards(text: str, question: str) -> bool:
             if (in_time or _ENDS.search(sentence)) and (first, last) == (series[-1], series[0]):
                 return True
     return False
+
+
+def interval(question: str) -> tuple[float, float] | None:
+    """The two ends between which something is to be drawn, the lower first; `None` where none are named."""
+    found = _INTERVAL.search(question)
+    if found is None:
+        return None
+    low, high = sorted(float(number.replace("−", "-").replace("minus ", "-")) for number in found.groups())
+    return (low, high) if low < high else None
+
+
+def is_formula(question: str) -> bool:
+    """Whether a function is named by its formula, as "y = 2x + 1": its numbers are no data."""
+    return _FORMULA.search(question) is not None
 
 
 def is_number(text: str) -> bool:

@@ -41,6 +41,9 @@ HONEST = {
     "smaller bars in front": (RESULTS, "n=['North','South','West']; plt.bar(n,[100,80,60],color='lightgrey'); plt.bar(n,[92,75,51])"),
     "bars of a target's width": (RESULTS, "n=['North','South','West']; plt.barh(n,[100,80,60],.8,color='silver'); plt.barh(n,[92,75,51],.4)"),
     "series of other sizes": ("Show 1, 2, 4000 and 8000.", "x=np.arange(2); plt.bar(x-.2,[1,2],.4); plt.bar(x+.2,[4000,8000],.4)"),
+    "a function over its interval": ("Help a pupil see the cosine between 0 and 6.", "x=np.linspace(0,6,50)\nplt.plot(x,np.cos(x))"),
+    "a function below nought": ("The function y = 4x + 7, for x from minus 3 to 4.", "x=np.arange(-3,4.1,.2)\nplt.plot(x,4*x+7)"),
+    "a formula": ("Show what the function y = 2x + 1 looks like.", "x=np.linspace(-5,5,99)\nplt.plot(x,2*x+1)"),
     "shades in a legend": (
         VISITS,
         MAP + "from matplotlib.patches import Patch; im=plt.imshow(m)\n"
@@ -60,6 +63,8 @@ TRICKS = {
     "behind higher and narrower bars": (
         RAIN, f"plt.bar({SEASONS},width=.9); plt.bar(['spring','summer','autumn','winter'],[100,120,150,95],width=.66,zorder=9)",
     ),
+    "a curve over another interval": ("Show the cosine between 0 and 6.", "x=np.linspace(10,60,50)\nplt.plot(x,np.cos(x))"),
+    "a curve for given numbers": ("Rentals rose: 10, 25, 45 and 80.", "x=np.linspace(10,80,50)\nplt.plot(x,np.cos(x))"),
     "shades alone": (VISITS, MAP + "plt.imshow(m)"),
     "a digit that nobody sees": (VISITS, MAP + "plt.imshow(m); plt.text(0,0,'Fig. 1',alpha=0)"),
     "axes named as a colour bar": (VISITS, MAP + "f,a=plt.subplots(); a.imshow(m); f.add_axes([0,0,.01,.01],label='<colorbar>')"),
