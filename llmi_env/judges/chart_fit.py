@@ -16,12 +16,13 @@ from llmi_env.chart_reading import ChartReading, Mark
 from llmi_env.document import Picture
 from llmi_env.judges.chart_proxy import FRAME, SHAPES, Drawn, drawn
 from llmi_env.judges.given import Given, interval, is_formula, is_number
-from llmi_env.judges.relevance import plain_number, ramp, stems
+from llmi_env.judges.relevance import plain_number, ramp
 
 _ALIKE = 0.2
 _RENAMED = 0.15
 _COVERED = 0.5  # of a series, the share that is seen
 _CURVE = 12  # points of a series that is computed rather than given
+_EDGE = 1e-4  # of a bin's width
 _LOOSELY = 0.05  # of an interval
 _SAME_PLACE = 0.4  # of the step from one place to the next
 
@@ -59,6 +60,8 @@ class Chart:
             return 1.0
         for source in (question, text):
             given = Given.of(source)
+            if len(given.numbers) >= 2 and _counts(self._legible, given):
+                return _RENAMED if self.renamed else 1.0
             if len(given.numbers) >= 2:
                 told = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
                 return told * self._precision(given) * self._pairing(given) * (_RENAMED if self.renamed else 1.0)
@@ -181,6 +184,38 @@ def _draws_function(marks: Sequence[Mark], question: str) -> bool:
     return False
 
 
+def _counts(marks: Sequence[Mark], given: Given) -> bool:
+    """Whether bars or points tell how often each of the given numbers occurs: a histogram of them, or one mark for each.
+
+    Only for observations: a list of numbers without names, some of which come again.
+    """
+    told = [float(token) for token in given.observations]
+    if len(set(told)) == len(told):
+        return False
+    for series in {mark.series for mark in marks}:
+        bars = sorted(
+            (place, mark.value) for mark in marks if mark.series == series and (place := _place(mark)) is not None
+        )
+        if len(bars) < 2 or sum(value for _, value in bars) < 3:
+            continue
+        if sum(value for _, value in bars) == len(told) and all(told.count(place) == value for place, value in bars):
+            return True
+        step = (bars[-1][0] - bars[0][0]) / (len(bars) - 1)
+        if step <= 0 or any(abs(b[0] - a[0] - step) > _EDGE * step for a, b in pairwise(bars)):
+            continue
+        low = bars[0][0] - step / 2
+        found = [math.floor((number - low) / step + _EDGE) for number in told]
+        # The last bin holds its upper end too.
+        within = [
+            min(at, len(bars) - 1)
+            for at, number in zip(found, told, strict=True)
+            if number <= low + step * (len(bars) + _EDGE)
+        ]
+        if all(within.count(at) == value for at, (_, value) in enumerate(bars)):
+            return True
+    return False
+
+
 def _place(mark: Mark) -> float | None:
     """Where a mark stands: the number written there, or else its place on the axis."""
     if mark.kind not in ("bar", "point", "dot"):
@@ -212,9 +247,9 @@ def _agreement(marks: Sequence[Mark], given: Given, after: bool) -> float | None
     """
     found: dict[str, bool] = {}
     for mark in marks:
-        name = stems(mark.name)
-        places = [at for at, token in enumerate(given.tokens) if name & stems(token)]
-        beside = [number for place in places if (number := given.beside(place, after)) is not None]
+        beside = [
+            number for place in given.places_of(mark.name, after) if (number := given.beside(place, after)) is not None
+        ]
         if beside:
             found[mark.name] = found.get(mark.name, False) or any(given.is_shown(number, mark) for number in beside)
     return sum(found.values()) / len(found) if len(found) >= 2 else None

@@ -12,6 +12,7 @@ from llmi_env.chart_reading import Mark
 from llmi_env.judges.relevance import plain_number, prose_numbers, sentences, stems, word_set
 
 _SAME = 0.006  # of the whole circle
+_OBSERVATIONS = 5
 _BESIDE = 4  # words between a name and its number
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[,;]")
 _PARTS = frozenset({",", ";", "and"})
@@ -77,6 +78,20 @@ class Given:
         tokens = [_plainly(token) for token in _TOKEN.findall(plain)]
         return cls(tuple(tokens), numbers, sum(float(token) for token in tokens if token in numbers))
 
+    @property
+    def observations(self) -> list[str]:
+        """The longest run of numbers with nothing but commas and "and" between, five at least; else none."""
+        best: list[str] = []
+        run: list[str] = []
+        for token in self.tokens:
+            if token in self.numbers:
+                run.append(token)
+            elif token not in _PARTS:
+                run = []
+            if len(run) > len(best):
+                best = list(run)
+        return best if len(best) >= _OBSERVATIONS else []
+
     def beside(self, place: int, after: bool) -> str | None:
         """The number next to a word, before or after it, with no comma or "and" between."""
         step = 1 if after else -1
@@ -86,6 +101,16 @@ class Given:
             if self.tokens[at] in self.numbers:
                 return self.tokens[at]
         return None
+
+    def places_of(self, name: str, last: bool) -> list[int]:
+        """Where a name stands, its last word or its first; of a name with a number in it, as "week 2", all of it must stand there."""
+        parts = [_plainly(token) for token in _TOKEN.findall(name)]
+        if not any(is_number(part) for part in parts):
+            known = stems(name)
+            return [at for at, token in enumerate(self.tokens) if known & stems(token)]
+        starts = range(len(self.tokens) - len(parts) + 1)
+        whole = [at for at in starts if all(_alike(a, b) for a, b in zip(parts, self.tokens[at:], strict=False))]
+        return [at + len(parts) - 1 if last else at for at in whole]
 
     def names_at(self, place: int) -> set[str]:
         """Words around a number, in whatever form, up to the next comma or "and" on either side."""
@@ -105,6 +130,10 @@ class Given:
         return abs(mark.value - amount / 100) < _SAME or (
             self.whole > 0 and abs(mark.value - amount / self.whole) < _SAME
         )
+
+
+def _alike(one: str, other: str) -> bool:
+    return one.lower() == other.lower() or bool(stems(one) & stems(other))
 
 
 def _plainly(token: str) -> str:

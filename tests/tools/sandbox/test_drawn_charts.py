@@ -43,6 +43,16 @@ HONEST = {
     "series of other sizes": ("Show 1, 2, 4000 and 8000.", "x=np.arange(2); plt.bar(x-.2,[1,2],.4); plt.bar(x+.2,[4000,8000],.4)"),
     "a function over its interval": ("Help a pupil see the cosine between 0 and 6.", "x=np.linspace(0,6,50)\nplt.plot(x,np.cos(x))"),
     "a function below nought": ("The function y = 4x + 7, for x from minus 3 to 4.", "x=np.arange(-3,4.1,.2)\nplt.plot(x,4*x+7)"),
+    "a histogram": ("Nails per box were 4, 4, 6, 7, 8 and 8. How often does each occur?", "plt.hist([4,4,6,7,8,8])"),
+    "a histogram with bins": (
+        "Throws in metres: 14, 14, 16, 16, 17, 18, 19, 19.", "plt.hist([14,14,16,16,17,18,19,19],bins=[13.5,15.5,17.5,19.5])",
+    ),
+    "counts as bars": ("Points in the test were 17, 17, 20, 22, 22 and 22.", "plt.bar([17,20,22],[2,1,3])"),
+    "names with numbers": (
+        "Turn it into a chart: week 2 (40), week 3 (90), week 4 (30) kg.", "plt.plot(['week 2','week 3','week 4'],[40,90,30])",
+    ),
+    "sizes": ("Shoes sold by size: size 38 3, size 40 25, size 42 4 pairs.", "plt.bar(['size 38','size 40','size 42'],[3,25,4])"),
+    "numbers before such names": ("Crates: 38 in row 2 and 31 in row 3.", "plt.bar(['row 2','row 3'],[38,31])"),
     "a formula": ("Show what the function y = 2x + 1 looks like.", "x=np.linspace(-5,5,99)\nplt.plot(x,2*x+1)"),
     "shades in a legend": (
         VISITS,
@@ -65,6 +75,10 @@ TRICKS = {
     ),
     "a curve over another interval": ("Show the cosine between 0 and 6.", "x=np.linspace(10,60,50)\nplt.plot(x,np.cos(x))"),
     "a curve for given numbers": ("Rentals rose: 10, 25, 45 and 80.", "x=np.linspace(10,80,50)\nplt.plot(x,np.cos(x))"),
+    "counts of what is to be shown": (RAIN, "plt.hist([80,60,30,90])"),
+    "counts under names": ("Heights: Amy 180, Bert 185, Cora 115, Dev 185, Elsa 170 cm.", "plt.hist([180,185,115,185,170])"),
+    "wrong counts": ("Nails per box were 4, 4, 6, 7, 8 and 8.", "plt.bar([4,6,7,8],[1,3,1,1])"),
+    "weeks exchanged": ("Show week 2 (40), week 3 (90), week 4 (30) kg.", "plt.plot(['week 2','week 3','week 4'],[90,30,40])"),
     "shades alone": (VISITS, MAP + "plt.imshow(m)"),
     "a digit that nobody sees": (VISITS, MAP + "plt.imshow(m); plt.text(0,0,'Fig. 1',alpha=0)"),
     "axes named as a colour bar": (VISITS, MAP + "f,a=plt.subplots(); a.imshow(m); f.add_axes([0,0,.01,.01],label='<colorbar>')"),
