@@ -54,18 +54,21 @@ class Chart:
 
     def fit(self, question: str, text: str = "") -> float:
         """How well it shows the numbers of the question, or else of the text, in [0, 1]; 1 where too few are given to tell."""
-        if _draws_function(
-            self._legible, question
-        ):  # whose numbers are the interval's and the formula's, none of the data
+        marks = self._legible
+        if _draws_function(marks, question):  # whose numbers are the interval's and the formula's, none of the data
             return 1.0
         for source in (question, text):
             given = Given.of(source)
-            if len(given.numbers) >= 2 and _counts(self._legible, given):
-                return _RENAMED if self.renamed else 1.0
             if len(given.numbers) >= 2:
-                told = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
-                return told * self._precision(given) * self._pairing(given) * (_RENAMED if self.renamed else 1.0)
+                told = 1.0 if _counts(marks, given) else self._tells(given)
+                return told * (_RENAMED if self.renamed else 1.0)
         return 1.0
+
+    def _tells(self, given: Given) -> float:
+        """How many of the numbers are there, how many others, and whether each stands where it belongs."""
+        marks = self._legible
+        covered = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
+        return covered * self._precision(given) * _pairing(marks, given) * _crossing(marks, given)
 
     @property
     def _legible(self) -> list[Mark]:
@@ -88,10 +91,6 @@ class Chart:
             return 1.0
         right = sum(any(given.is_shown(number, mark) for number in given.numbers) for mark in marks)
         return 0.15 + 0.85 * ramp(right / len(marks), 0.2, 0.6)
-
-    def _pairing(self, given: Given) -> float:
-        marks = self._legible
-        return _pairing(marks, given) * _crossing(marks, given)
 
 
 def chart_of(call: Call, picture: Picture | None) -> Chart:
