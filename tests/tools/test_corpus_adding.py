@@ -192,7 +192,7 @@ class TestStops:
         survived, vectors = _kept()
         assert not (tmp_path / "data" / "corpus" / "scratch").exists()
         assert not list((tmp_path / "cache" / "search").glob("own-*/making-*"))
-        # four captions were with the model when it was killed, and four more may have come back and not been kept yet: nothing else was asked again
+        # four captions were with the model when it was killed, and four may have come back and not been kept yet; no other was asked again
         again = [count for count in embedded(asked).values() if count > 1]
         assert again in ([2] * 4, [2] * 8)
 
