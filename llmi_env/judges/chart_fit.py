@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from llmi_env.calls import Call
@@ -70,7 +71,7 @@ class Chart:
         covered = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
         return covered * self._precision(given) * _pairing(marks, given) * _crossing(marks, given)
 
-    @property
+    @cached_property
     def _legible(self) -> list[Mark]:
         """Marks that a reader can take a number from: what stands behind higher bars and shades without a key are not."""
         hidden = _hidden(self.marks)
@@ -147,16 +148,26 @@ def _pairing(marks: Sequence[Mark], given: Given) -> float:
     return 0.1 + 0.9 * kept / (len(shown) - 1)
 
 
+def _series(marks: Sequence[Mark]) -> list[list[Mark]]:
+    """Marks that stand at a place, series by series."""
+    found: dict[int, list[Mark]] = {}
+    for mark in marks:
+        if mark.place is not None:
+            found.setdefault(mark.series, []).append(mark)
+    return list(found.values())
+
+
+def _place(mark: Mark) -> float:
+    """Where a mark stands: the number written there, or else its place on the axis."""
+    return float(mark.name) if is_number(mark.name) or mark.place is None else mark.place
+
+
 def _crossing(marks: Sequence[Mark], given: Given) -> float:
     """Lower where a series is drawn against itself in another order: its places are its values, and each has another one's."""
     worst = 0.0
-    for series in {mark.series for mark in marks}:
-        placed = {place: mark.value for mark in marks if mark.series == series and (place := _place(mark)) is not None}
-        counted = (
-            all(place == int(place) for place in placed)
-            and min(placed, default=0) <= 1
-            and max(placed, default=0) <= 2 * len(placed)
-        )
+    for series in _series(marks):
+        placed = {_place(mark): mark.value for mark in series}
+        counted = all(place.is_integer() for place in placed) and min(placed) <= 1 and max(placed) <= 2 * len(placed)
         numbers = {plain_number(place) for place in placed}
         if len(placed) < 3 or counted or not numbers <= given.numbers or set(placed) != set(placed.values()):
             continue
@@ -169,16 +180,14 @@ def _draws_function(marks: Sequence[Mark], question: str) -> bool:
     ends = interval(question)
     if ends is None and not is_formula(question):
         return False
-    for series in {mark.series for mark in marks}:
-        places = [
-            mark.place for mark in marks if mark.series == series and mark.kind == "point" and mark.place is not None
-        ]
-        if len(set(places)) < _CURVE:
+    for series in _series(marks):
+        places = {mark.place for mark in series if mark.kind == "point" and mark.place is not None}
+        if len(places) < _CURVE:
             continue
-        reached = (min(places), max(places))
-        if ends is None or all(
-            abs(a - b) <= _LOOSELY * (ends[1] - ends[0]) for a, b in zip(reached, ends, strict=True)
-        ):
+        if ends is None:
+            return True
+        slack = _LOOSELY * (ends[1] - ends[0])
+        if abs(min(places) - ends[0]) <= slack and abs(max(places) - ends[1]) <= slack:
             return True
     return False
 
@@ -191,52 +200,44 @@ def _counts(marks: Sequence[Mark], given: Given) -> bool:
     told = [float(token) for token in given.observations]
     if len(set(told)) == len(told):
         return False
-    for series in {mark.series for mark in marks}:
-        bars = sorted(
-            (place, mark.value) for mark in marks if mark.series == series and (place := _place(mark)) is not None
-        )
-        if len(bars) < 2 or sum(value for _, value in bars) < 3:
-            continue
-        if sum(value for _, value in bars) == len(told) and all(told.count(place) == value for place, value in bars):
+    for series in _series(marks):
+        bars = sorted((_place(mark), mark.value) for mark in series)
+        heights = [height for _, height in bars]
+        if sum(heights) == len(told) and all(told.count(place) == height for place, height in bars):
             return True
-        step = (bars[-1][0] - bars[0][0]) / (len(bars) - 1)
-        if step <= 0 or any(abs(b[0] - a[0] - step) > _EDGE * step for a, b in pairwise(bars)):
-            continue
-        low = bars[0][0] - step / 2
-        found = [math.floor((number - low) / step + _EDGE) for number in told]
-        # The last bin holds its upper end too.
-        within = [
-            min(at, len(bars) - 1)
-            for at, number in zip(found, told, strict=True)
-            if number <= low + step * (len(bars) + _EDGE)
-        ]
-        if all(within.count(at) == value for at, (_, value) in enumerate(bars)):
+        if sum(heights) >= 3 and _binned(told, [place for place, _ in bars]) == heights:
             return True
     return False
 
 
-def _place(mark: Mark) -> float | None:
-    """Where a mark stands: the number written there, or else its place on the axis."""
-    if mark.kind not in ("bar", "point", "dot"):
-        return None
-    return float(mark.name) if is_number(mark.name) else mark.place
+def _binned(numbers: Sequence[float], middles: Sequence[float]) -> list[int]:
+    """How many of the numbers lie in each bin, the last with its upper end; none at all where bins are not of one width."""
+    step = (middles[-1] - middles[0]) / max(1, len(middles) - 1)
+    if not 0 < step < math.inf or any(abs(b - a - step) > _EDGE * step for a, b in pairwise(middles)):
+        return []
+    low, high, slack = middles[0] - step / 2, middles[-1] + step / 2, _EDGE * step
+    within = [number for number in numbers if low - slack <= number <= high + slack]
+    places = [min(int((number - low) / step + _EDGE), len(middles) - 1) for number in within]
+    return [places.count(at) for at in range(len(middles))]
 
 
 def _hidden(marks: Sequence[Mark]) -> set[Mark]:
     """Bars of series of which little is seen that stand behind others no lower."""
-    bars = [mark for mark in marks if mark.kind == "bar" and mark.place is not None]
+    bars = [series for series in _series(marks) if series[0].kind == "bar"]
     found: set[Mark] = set()
-    for mark in bars:
-        own = sorted({other.place for other in bars if other.series == mark.series and other.place is not None})
-        near = _SAME_PLACE * min((b - a for a, b in pairwise(own)), default=1.0)
-        if mark.seen < _COVERED and any(
-            other.series != mark.series
-            and other.level >= mark.level
-            and abs((other.place or 0.0) - (mark.place or 0.0)) < near
-            for other in bars
-        ):
-            found.add(mark)
+    for series in bars:
+        if series[0].seen >= _COVERED:
+            continue
+        others = [mark for other in bars if other is not series for mark in other]
+        places = sorted({mark.place for mark in series if mark.place is not None})
+        near = _SAME_PLACE * min((b - a for a, b in pairwise(places)), default=1.0)
+        for mark in series:
+            found.update(mark for other in others if other.level >= mark.level and _apart(mark, other) < near)
     return found
+
+
+def _apart(one: Mark, other: Mark) -> float:
+    return math.inf if one.place is None or other.place is None else abs(one.place - other.place)
 
 
 def _agreement(marks: Sequence[Mark], given: Given, after: bool) -> float | None:

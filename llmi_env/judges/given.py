@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from llmi_env.chart_reading import Mark
-from llmi_env.judges.relevance import plain_number, prose_numbers, sentences, stems, word_set
+from llmi_env.judges.relevance import joined_thousands, plain_number, prose_numbers, sentences, stems, word_set
 
 _SAME = 0.006  # of the whole circle
 _OBSERVATIONS = 5
@@ -74,8 +74,7 @@ class Given:
     def of(cls, text: str) -> Given:
         """Read a text."""
         numbers = prose_numbers(text)
-        plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-        tokens = [_plainly(token) for token in _TOKEN.findall(plain)]
+        tokens = [_plainly(token) for token in _TOKEN.findall(joined_thousands(text))]
         return cls(tuple(tokens), numbers, sum(float(token) for token in tokens if token in numbers))
 
     @property
@@ -167,7 +166,7 @@ def told_backwards(text: str, question: str) -> bool:
     if len(series) < 2 or _MINUS.search(question):
         return False
     in_time = not _FROM_TODAY.search(question) and bool(_IN_TIME.search(question) or len(_DATES.findall(question)) >= 2)
-    for sentence in sentences(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)):
+    for sentence in sentences(joined_thousands(text)):
         for found in _FROM_TO.finditer(sentence):
             verb = {word.lower() for word in re.split(r",? ", found.group(0))[:2]}
             first, last = (plain_number(float(number)) for number in found.groups())

@@ -1,7 +1,7 @@
 """Whether words stand where English has them, told by a language model: how much likelier a text is than its own words in another order.
 
 A likelihood by itself rewards what is bland or repeated. Set against the same words shuffled, what is said drops out, and what is left is how
-it is put together: honest demonstrations gain 3.2 nats a token, words of the field joined by little words 1.4, two texts word by word 0.2.
+it is put together: honest demonstrations gain 3.2 nats a token, words of the field joined by little words 1.4, two texts word by word 0.3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TOKENS = 240  # of a part
 _PART, _PARTS = 60, 4  # words; what comes after these is not read
 _FEW_WORDS = 6
 _LOW, _HIGH, _LEAST = 1.0, 2.3, 0.2
-"""Nats a token: below nine of ten honest texts (2.4), above nine of ten of loose words (1.9) no more than in part."""
+"""Nats a token: below nine of ten honest texts (2.3), above nine of ten of loose words (1.9) no more than in part."""
 
 
 class Grammar:

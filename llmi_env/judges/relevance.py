@@ -106,7 +106,12 @@ def kinship(meanings: Meanings, one: str, other: str) -> float:
 
 def prose_numbers(text: str) -> set[str]:
     """Numbers in a text, plainly written: without trailing zeros or the commas between thousands."""
-    return {plain_number(float(found)) for found in NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))}
+    return {plain_number(float(found)) for found in NUMBER.findall(joined_thousands(text))}
+
+
+def joined_thousands(text: str) -> str:
+    """The text without the commas between thousands."""
+    return re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
 
 
 def plain_number(number: float) -> str:

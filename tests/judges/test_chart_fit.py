@@ -123,6 +123,12 @@ def test_shades_tell_their_numbers_only_with_a_key() -> None:
     assert chart(ChartReading(cells, 1, 0.3, 0.6, keyed=True)).fit(RAIN) == 1
 
 
+@pytest.mark.parametrize("places", [(0, 5e-324), (-1e308, 1e308), (1e308, 1.5e308), (0, 0), (-5, -4)])
+def test_no_place_is_too_far_to_count_there(places: tuple[float, float]) -> None:
+    marks = tuple(Mark("bar", "", 3, 0.5, place) for place in places)
+    assert 0 <= chart(reading(marks)).fit("Nails per box were 4, 4, 6, 7, 8 and 8.") <= 0.3
+
+
 def test_a_series_drawn_against_itself_is_none() -> None:
     def against(places: Sequence[float], values: Sequence[float]) -> tuple[Mark, ...]:
         return tuple(Mark("point", "", value, value / 100, place) for place, value in zip(places, values, strict=True))
