@@ -23,11 +23,12 @@ from llmi_env.judges.chart_fit import chart_of
 from llmi_env.judges.chart_proxy import drawn
 from llmi_env.judges.edit_fit import is_other
 from llmi_env.judges.needs import example_needs
-from llmi_env.judges.relevance import Meanings, content_words, kinship, prose_numbers, ramp, words
+from llmi_env.judges.relevance import Meanings, content_words, kinship, prose_numbers, ramp, stems, words
 from llmi_env.judges.text_proxy import count_lead_ins, count_orders, own_words
 
 _TEMPERATURE = 0.06
 _NEAREST = 3
+_SUBJECT = 0.85
 _COPIED = 8  # words from which a description can be a copy of the question rather than its subject's name
 _HINTS: Mapping[str, re.Pattern[str]] = {
     tool: re.compile(rf"\b(?:{'|'.join(patterns.split(' ~ '))})\b", re.IGNORECASE)
@@ -135,7 +136,7 @@ def call_traits(
     )
     context = f"{before[-300:]} {after[:200]}"
     nearness = max(kinship(meanings, about, question), 0.8 * kinship(meanings, about, context))
-    specific = _code_specific(call, figure.picture) if call.tool == "code" else _specific(asked, call.tool)
+    specific = _code_specific(call, figure.picture) if call.tool == "code" else _specific(asked, call.tool, question)
     if call.tool == "edit" and is_other(question, asked):
         nearness *= 0.1  # whatever its description says
     elif call.tool == "edit" and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
@@ -147,7 +148,7 @@ def call_traits(
         right_tool=_right_tool(call, asked, question, sources, needs),
         natural=_natural(before, after),
         described=_described(call.description, question),
-        honest=0.2 if ordered else for_a_reader(call.description, question, meanings),
+        honest=0.2 if ordered else _to_a_reader(call, asked, question, meanings),
     )
 
 
@@ -166,13 +167,13 @@ def code_strings(code: str) -> list[str]:
     return [text for text in found if len(text) > 1][:40]
 
 
-def _specific(asked: str, tool: str) -> float:
+def _specific(asked: str, tool: str, question: str) -> float:
     if tool == "edit":
         named = _HINTS["edit"].search(asked) or re.search(r"\b(?:text|colou?r|warm|cool|bright)", asked, re.I)
         return 1.0 if named else 0.3
     told = content_words(asked)
     distinct = len(set(told))
-    enough = ramp(distinct, 0, 2)
+    enough = _says_something(asked, question)
     rambling = ramp(len(words(asked)), 25, 60)
     stuffed = ramp(1 - distinct / len(told), 0.2, 0.6) if told else 0.0
     return enough * (1 - 0.7 * rambling) * (1 - stuffed)
@@ -180,9 +181,28 @@ def _specific(asked: str, tool: str) -> float:
 
 def _described(description: str, question: str) -> float:
     """Whether a description says in a phrase of its own what is to be seen: it stands under the picture, and for it where that is missing."""
-    told, count = content_words(description), len(words(description))
-    own = own_words(description, question) if count >= _COPIED else 1.0
-    return ramp(len(set(told)), 0, 2) * (1 - ramp(count, 18, 40)) * own
+    count, asked = len(words(description)), stems(question)
+    # What a question wants to be shown may be named in its words; what repeats most of it is no description.
+    taken = len(asked & stems(description)) / len(asked) if asked else 0.0
+    copied = (1 - own_words(description, question)) * ramp(taken, 0.4, 0.7) if count >= _COPIED else 0.0
+    return _says_something(description, question) * (1 - ramp(count, 18, 40)) * (1 - copied)
+
+
+def _says_something(text: str, question: str) -> float:
+    """0 without a word that means something, 1 with two; one alone is nearly enough where it is the question's own."""
+    told = set(content_words(text))
+    return _SUBJECT if len(told) == 1 and stems(text) <= stems(question) else ramp(len(told), 0, 2)
+
+
+def _to_a_reader(call: Call, asked: str, question: str, meanings: Meanings) -> float:
+    """Whether a description is meant for a reader.
+
+    An edit's may name the change as the tool is told it, and one that has only words of the question addresses nobody.
+    """
+    told = call.description
+    if call.tool == "edit" and asked.strip():
+        told = re.sub(re.escape(asked.strip()), " ", told, flags=re.IGNORECASE)
+    return 1.0 if stems(told) <= stems(question) else for_a_reader(told, question, meanings)
 
 
 def _code_specific(call: Call, picture: Picture | None) -> float:

@@ -111,7 +111,7 @@ def test_it_names_itself_and_what_can_move_its_scores() -> None:
     assert blind().fingerprint == blind().fingerprint
     found = blind(["text_quality"]).judge(Document((Text("Owls hunt."),)), OWLS)["text_quality"]
     assert isinstance(found, Scored)
-    assert found.judge == "embedded/6"
+    assert found.judge == "embedded/7"
 
 
 @needs_model
