@@ -141,6 +141,8 @@ def call_traits(
         nearness *= 0.1  # whatever its description says
     elif call.tool == "edit" and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
         nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
+    elif call.tool == "code":
+        nearness *= chart_of(call, figure.picture).fit(question, context)  # right words around wrong numbers
     ordered = count_orders(f"{call.description}\n{asked}")
     return CallTraits(
         relevant=nearness,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from llmi_env.calls import Call
 from llmi_env.chart_reading import ChartReading, Mark
@@ -140,12 +140,24 @@ def _pairing(marks: Sequence[Mark], given: Given) -> float:
     if named:
         shares = [share for after in (True, False) if (share := _agreement(named, given, after)) is not None]
         return 0.1 + 0.9 * max(shares, default=1.0) ** 2
+    return min((_in_order(series, given) for series in _series(marks)), default=1.0)
+
+
+def _in_order(series: Sequence[Mark], given: Given) -> float:
+    """Lower where values without names stand in another order than they were given in.
+
+    Bars may be sorted, and read from either end, as those that lie do.
+    """
     order = [number for number in given.tokens if number in given.numbers]
-    shown = [text for mark in marks if mark.kind == "point" and (text := plain_number(mark.value)) in given.numbers]
+    shown = [text for mark in sorted(series, key=_place) if (text := plain_number(mark.value)) in given.numbers]
     if len(set(order)) < len(order) or len(shown) < 3 or len(set(shown)) < len(shown):
         return 1.0
-    kept = sum(order.index(one) < order.index(other) for one, other in pairwise(shown))
-    return 0.1 + 0.9 * kept / (len(shown) - 1)
+    bars = series[0].kind == "bar"
+    if bars and sorted(shown, key=float) in (shown, shown[::-1]):
+        return 1.0
+    pairs = list(combinations(map(order.index, shown), 2))
+    kept = sum(one < other for one, other in pairs) / len(pairs)
+    return 0.1 + 0.9 * max(0.0, 2 * (max(kept, 1 - kept) if bars else kept) - 1)
 
 
 def _series(marks: Sequence[Mark]) -> list[list[Mark]]:

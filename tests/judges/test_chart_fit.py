@@ -31,7 +31,8 @@ def bars(*named: tuple[str, float]) -> tuple[Mark, ...]:
 
 
 def points(*values: float) -> tuple[Mark, ...]:
-    return tuple(Mark("point", str(at), value, 0.1 + 0.8 * value / max(values)) for at, value in enumerate(values))
+    top = max(values)
+    return tuple(Mark("point", str(at), value, 0.1 + 0.8 * value / top, float(at)) for at, value in enumerate(values))
 
 
 def chart(read: ChartReading | None, code: str = PROGRAM) -> Chart:

@@ -62,6 +62,8 @@ HONEST = {
     "shades with numbers on them": (VISITS, MAP + "plt.imshow(m); [plt.text(j,i,m[i,j]) for i in (0,1) for j in (0,1)]"),
     "shades beside a table": (VISITS, MAP + "f,ax=plt.subplots(); ax.imshow(m); ax.table([['12','30'],['25','44']])"),
     "a colour bar in its own place": (VISITS, MAP + "f,(a,c)=plt.subplots(1,2,width_ratios=[9,1]); plt.colorbar(a.imshow(m),cax=c)"),
+    "bars by their size": ("Rentals were 25, 10, 80 and 45.", "plt.bar(['1','2','3','4'],sorted([25,10,80,45]))"),
+    "bars that lie, the first above": ("Rentals were 10, 45, 25 and 80.", "plt.barh([1,2,3,4],[80,25,45,10])"),
     "another series on the same names": (RAIN, f"plt.bar({SEASONS}); plt.plot(['spring','summer','autumn','winter'],[80,60,30,90],'k--')"),
 }  # fmt: skip
 
@@ -69,6 +71,8 @@ TRICKS = {
     "against itself": ("Rentals were 10, 25, 45 and 80.", "plt.plot([10,25,45,80],[25,45,80,10],'o--')"),
     "against itself, as bars": ("Rentals were 10, 25, 45 and 80.", "plt.bar([10,25,45,80],[25,45,80,10],width=5)"),
     "against itself, as words": ("Rentals were 10, 25, 45 and 80.", "plt.plot(['10','25','45','80'],[25,45,80,10])"),
+    "bars in another order": ("Rentals were 10, 25, 45 and 80.", "plt.bar([1,2,3,4],[80,10,25,45])"),
+    "a line in another order": ("Rentals were 10, 25, 45 and 80.", "plt.plot(['1','2','3','4'],[45,80,10,25])"),
     "behind higher bars": (RAIN, f"plt.bar({SEASONS}); plt.bar(['spring','summer','autumn','winter'],[100,120,150,90],zorder=9)"),
     "behind higher and narrower bars": (
         RAIN, f"plt.bar({SEASONS},width=.9); plt.bar(['spring','summer','autumn','winter'],[100,120,150,95],width=.66,zorder=9)",
