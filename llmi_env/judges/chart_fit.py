@@ -7,6 +7,7 @@ What is shown is read off the finished figure where the code tool has left a rea
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +17,17 @@ from llmi_env.calls import Call
 from llmi_env.chart_reading import ChartReading, Mark
 from llmi_env.document import Picture
 from llmi_env.judges.chart_proxy import FRAME, SHAPES, Drawn, drawn
-from llmi_env.judges.given import Given, interval, is_formula, is_number
+from llmi_env.judges.given import Given, interval, is_formula, is_no_whole, is_number
 from llmi_env.judges.relevance import plain_number, ramp
 
 _ALIKE = 0.2
 _RENAMED = 0.15
+_NO_WHOLE = 0.4
+_MARKED_WRONGLY = 0.3
+_MOST = re.compile(
+    r"\b(?:highest|peak|record|maximum|max|most|largest|biggest|best|top|tallest|busiest)\b", re.IGNORECASE
+)
+_LEAST = re.compile(r"\b(?:lowest|minimum|min|least|fewest|smallest|worst|bottom|record low)\b", re.IGNORECASE)
 _COVERED = 0.5  # of a series, the share that is seen
 _CURVE = 12  # points of a series that is computed rather than given
 _EDGE = 1e-4  # of a bin's width
@@ -62,36 +69,46 @@ class Chart:
             given = Given.of(source)
             if len(given.numbers) >= 2:
                 told = 1.0 if _counts(marks, given) else self._tells(given)
-                return told * (_RENAMED if self.renamed else 1.0)
+                pie = any(mark.kind == "wedge" for mark in marks) and is_no_whole(source)
+                return told * (_NO_WHOLE if pie else 1.0) * (_RENAMED if self.renamed else 1.0)
         return 1.0
 
     def _tells(self, given: Given) -> float:
         """How many of the numbers are there, how many others, and whether each stands where it belongs."""
         marks = self._legible
-        covered = 0.15 + 0.85 * ramp(self._coverage(given), 0.0, 0.75)
-        return covered * self._precision(given) * _pairing(marks, given) * _crossing(marks, given)
+        covered = 0.15 + 0.85 * ramp(self._coverage(given), 0.2, 0.95)
+        return (
+            covered
+            * self._precision(given)
+            * _pairing(marks, given)
+            * _crossing(marks, given)
+            * _noted(marks, self.drawn)
+        )
 
     @cached_property
     def _legible(self) -> list[Mark]:
-        """Marks that a reader can take a number from: what stands behind higher bars and shades without a key are not."""
+        """Marks that a reader can take a number from: none outside of the axes, behind higher bars, or as a shade without a key."""
         hidden = _hidden(self.marks)
-        return [mark for mark in self.marks if mark not in hidden and (self.keyed or mark.kind != "cell")]
+        within = [mark for mark in self.marks if mark.level >= 0 and mark not in hidden]
+        return [mark for mark in within if self.keyed or mark.kind != "cell"]
 
     def _coverage(self, given: Given) -> float:
         if not self.marks:
             return self.drawn.share_of(given.numbers)
         marks = self._legible
         plotted = {number for number in given.numbers if any(given.is_shown(number, mark) for mark in marks)}
-        names = {plain_number(float(mark.name)) for mark in marks if is_number(mark.name)}
+        names = {plain_number(_place(mark)) for mark in marks if is_number(mark.name) or mark.place is not None}
         named = (given.numbers & (names | self.drawn.named)) - plotted
-        return (len(plotted) + min(len(named), len(plotted))) / len(given.numbers)
+        shown = sum(_is_given(mark, given) for mark in marks)
+        return (len(plotted) + min(len(named), shown)) / len(given.numbers)
 
     def _precision(self, given: Given) -> float:
-        """Lower where most of what is drawn was not given."""
+        """Lower where most of what is drawn was not given, or much of a series of which some was."""
         if not (marks := self._legible):
             return 1.0
-        right = sum(any(given.is_shown(number, mark) for number in given.numbers) for mark in marks)
-        return 0.15 + 0.85 * ramp(right / len(marks), 0.2, 0.6)
+        overall = ramp(_share_given(marks, given), 0.2, 0.6)
+        shares = [share for series in _series(marks) if (share := _share_given(series, given)) > 0]
+        return 0.15 + 0.85 * min([overall, *(ramp(share, 0.45, 0.9) for share in shares)])
 
 
 def chart_of(call: Call, picture: Picture | None) -> Chart:
@@ -132,6 +149,31 @@ def _contrast(marks: Sequence[Mark]) -> float:
     values, levels = [mark.value for mark in bars], [mark.level for mark in bars]
     differ = 1 - min(values) / max(values)
     return 1.0 if differ < _ALIKE or not max(levels) else (1 - min(levels) / max(levels)) / differ
+
+
+def _noted(marks: Sequence[Mark], drawn: Drawn) -> float:
+    """Lower where a note calls a mark the highest that is not, or the lowest."""
+    values = [mark.value for mark in marks]
+    for text, place, height in drawn.notes:
+        most, least = _MOST.search(text) is not None, _LEAST.search(text) is not None
+        at = [mark.value for mark in marks if _near(mark.place, place) and _near(mark.value, height, values)]
+        if most != least and at and (max(at) < max(values) if most else min(at) > min(values)):
+            return _MARKED_WRONGLY
+    return 1.0
+
+
+def _near(one: float | None, other: float, among: Sequence[float] = ()) -> bool:
+    """Whether a note stands at a mark: half a step beside it, a tenth of the largest value above or below."""
+    slack = 0.5 if not among else 0.1 * max(map(abs, among))
+    return one is not None and abs(one - other) <= slack
+
+
+def _is_given(mark: Mark, given: Given) -> bool:
+    return any(given.is_shown(number, mark) for number in given.numbers)
+
+
+def _share_given(marks: Sequence[Mark], given: Given) -> float:
+    return sum(_is_given(mark, given) for mark in marks) / len(marks)
 
 
 def _pairing(marks: Sequence[Mark], given: Given) -> float:

@@ -29,6 +29,7 @@ _DRAWS_SHAPES = word_set(
     "add_patch add_artist add_line add_collection axhline axvline axhspan axvspan axline hlines vlines arrow annotate"
 )
 _WRITES = word_set("text figtext title suptitle xlabel ylabel set_title set_xlabel set_ylabel legend annotate")
+_TITLES = word_set("title suptitle set_title")
 _PAINTS = frozenset({"imshow", "matshow", "pcolormesh", "pcolor", "contourf"})
 _JOINS_POINTS = word_set("plot scatter step stem errorbar loglog semilogx semilogy plot_date lineplot scatterplot")
 _MAKES_UP = word_set("random rand randn randint default_rng mgrid meshgrid linspace indices")
@@ -48,12 +49,16 @@ class Drawn:
         why: the same in words.
         numbers: numbers that reach a drawing call as numbers, plainly written.
         named: numbers that reach one as words, such as the years of a bar chart.
+        titles: what stands over the chart or the page.
+        notes: what is written at a place within it, with that place, where both are plain.
     """
 
     value: float
     why: str
     numbers: frozenset[str] = frozenset()
     named: frozenset[str] = frozenset()
+    titles: tuple[str, ...] = ()
+    notes: tuple[tuple[str, float, float], ...] = ()
 
     def share_of(self, given: set[str]) -> float:
         """Share of the given numbers that are plotted; those that stand there as names count for no more than the others bear out."""
@@ -72,7 +77,8 @@ def drawn(code: str) -> Drawn:
 
 
 def _drawn(program: Program) -> Drawn:
-    found, data = [Drawn(NOTHING, "an empty page")], list[ast.expr]()
+    found, data, titles = [Drawn(NOTHING, "an empty page")], list[ast.expr](), list[str]()
+    notes: list[tuple[str, float, float]] = []
     for node in program.calls:
         if not isinstance(node.func, ast.Attribute):
             continue
@@ -80,14 +86,33 @@ def _drawn(program: Program) -> Drawn:
         if name in _CLEARS or (
             name in ("figure", "subplots") and _is_pyplot(node)
         ):  # another page: the last one is shown
-            found, data = found[:1], []
+            found, data, titles, notes = found[:1], [], [], []
+        if name in _TITLES and node.args:
+            titles.append(" ".join(leaf.value for leaf in program.leaves(node.args[0]) if isinstance(leaf.value, str)))
+        notes += _note(node, name, program)
         found.append(_one(node, name, program))
         if name in _DRAWS_DATA and found[-1].value > FRAME:
             data += _data_of(node)
     best = max(found, key=lambda item: item.value)
     leaves = [leaf.value for expression in data for leaf in program.leaves(expression)]
     numbers = frozenset(plain_number(leaf) for leaf in leaves if isinstance(leaf, int | float))
-    return Drawn(best.value, best.why, numbers, frozenset(_in_words(leaf for leaf in leaves if isinstance(leaf, str))))
+    named = frozenset(_in_words(leaf for leaf in leaves if isinstance(leaf, str)))
+    return Drawn(best.value, best.why, numbers, named, tuple(titles), tuple(notes))
+
+
+def _note(node: ast.Call, name: str, program: Program) -> Iterator[tuple[str, float, float]]:
+    """What `text(x, y, "...")` or `annotate("...", (x, y))` writes and where, if its arguments are constants."""
+    at = next((key.value for key in node.keywords if key.arg == "xy"), None)
+    if name == "text" and len(node.args) >= 3:
+        parts = node.args[:3]
+    elif name == "annotate" and len(node.args) + (at is not None) >= 2:
+        parts = [at or node.args[1], node.args[0]]
+    else:
+        return
+    values = [leaf.value for part in parts for leaf in program.leaves(part)]
+    match values:
+        case [int() | float() as x, int() | float() as y, str() as text]:
+            yield text, float(x), float(y)
 
 
 def _one(node: ast.Call, name: str, program: Program) -> Drawn:

@@ -56,7 +56,8 @@ VERSION = "embedded/7"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
     "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "given", "grammar", "image_proxy", "naming",
-    "needs", "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering", "spelling", "text_proxy",
+    "needs", "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering", "sentence_form", "spelling",
+    "text_proxy",
 )  # fmt: skip
 """Modules of this folder that a score comes from; besides them, what reads an edit's instruction."""
 
@@ -81,7 +82,7 @@ class EmbeddedJudge:
         grammar: compare the text with its own words in other orders under SmolLM2-135M (`grammar.py`): loose words of the field pass
             without it. Off by default, since it takes half a gigabyte of memory and more time than the rest together.
         embed: texts to unit vectors; MiniLM (`llmi_env.embeddings`) by default, loaded on the first document. What `looks` knows was learnt
-            on MiniLM.
+            on MiniLM, and with another model nothing is known of how sentences are put together (`sentence_form.py`).
 
     Raises:
         ConfigError: for a term that it does not know.
@@ -112,6 +113,7 @@ class EmbeddedJudge:
         self._looks, self._spelling, self._ocr = looks, spelling, ocr
         self._embed, self._grammar = embed, Grammar() if grammar else None
         self._meanings = Meanings(embed or _minilm)
+        self._form = _form if embed is None else None
         self._pictures = PictureText(self._meanings) if looks else None
         self._words = PictureWords() if ocr else None
         self._needs = NeedTable(self._meanings)
@@ -174,7 +176,7 @@ class EmbeddedJudge:
         text = " ".join(block.text.strip() for block in document if isinstance(block, Text)).strip()
         if not text:
             return _scored(0.0, "no text")
-        traits = text_traits(text, task.question, self._meanings, spelling=self._spelling)
+        traits = text_traits(text, task.question, self._meanings, self._spelling, self._form)
         if self._grammar is not None:
             traits = replace(traits, order=traits.order * self._grammar.trait(text))
         return _scored(
@@ -345,6 +347,12 @@ def _check_installed() -> None:
         if importlib.util.find_spec(module) is None:
             raise MissingExtra("the embedded judge", "offline", module)
     model_folder()
+
+
+def _form(text: str) -> NDArray[np.float32]:
+    from llmi_env.embeddings import form
+
+    return form(text)
 
 
 def _minilm(texts: Sequence[str]) -> NDArray[np.float32]:

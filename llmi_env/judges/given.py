@@ -48,11 +48,26 @@ _DATES = re.compile(
     re.IGNORECASE,
 )
 _FROM_TODAY = re.compile(r"\b(?:today|now|currently|ago|from|since|until)\b", re.IGNORECASE)
+_MEASURED = re.compile(
+    r"\b(?:m|km|cm|mm|metres?|meters?|kilometres?|miles|degrees|km/h|mph|decibels|hz|tall|tallest|high(?:est)?|heights?|lengths?|long(?:est)?|towers?"
+    r"|temperatures?|speeds?|fast(?:est)?|deep(?:est)?)\b|°",
+    re.IGNORECASE,
+)
+_OF_PARTS = re.compile(
+    r"\b(?:pie|shares?|splits?|divides?|divided|parts?|percent|proportions?|budget|votes?|voters|altogether|total|whole)\b|%",
+    re.IGNORECASE,
+)
 _END = r"((?:[-−]|minus )?\d+(?:\.\d+)?)"
 _INTERVAL = re.compile(
     rf"\b(?:between|from)\s+(?:x\s*=\s*)?{_END}\s+(?:and|to)\s+{_END}(?![\w.]\d|\s*%)", re.IGNORECASE
 )
 _FORMULA = re.compile(r"\b(?:y|[fg]\(x\))\s*=[^,;:?]*x", re.IGNORECASE)
+_LABELS = re.compile(
+    r"\b(?:picture|photo|image|figure|fig|slide|step|point|exercise|task|question|page|chapter|part|section|annex|ward|room|number|no)"
+    r"\.? \d+\b(?![.,]?\d| ?%)",
+    re.IGNORECASE,
+)
+"""Numbers that name something of the document or a place, and are no data."""
 _YEAR = re.compile(r"(?:19|20)\d\d")
 
 
@@ -73,6 +88,7 @@ class Given:
     @classmethod
     def of(cls, text: str) -> Given:
         """Read a text."""
+        text = _LABELS.sub(" ", text)
         numbers = prose_numbers(text)
         tokens = [_plainly(token) for token in _TOKEN.findall(joined_thousands(text))]
         return cls(tuple(tokens), numbers, sum(float(token) for token in tokens if token in numbers))
@@ -192,6 +208,13 @@ def interval(question: str) -> tuple[float, float] | None:
         return None
     low, high = sorted(float(number.replace("−", "-").replace("minus ", "-")) for number in found.groups())
     return (low, high) if low < high else None
+
+
+def is_no_whole(text: str) -> bool:
+    """Whether numbers are no parts of anything, so that shares mean nothing: heights, temperatures, what came at different times."""
+    if _OF_PARTS.search(text):
+        return False
+    return bool(_MEASURED.search(text) or _IN_TIME.search(text)) or len(set(_DATES.findall(text))) >= 2
 
 
 def is_formula(question: str) -> bool:

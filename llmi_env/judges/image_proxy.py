@@ -16,7 +16,7 @@ from PIL import Image
 
 from llmi_env.document import Document, Figure, Picture
 from llmi_env.errors import require
-from llmi_env.judges.call_proxy import code_strings, wish
+from llmi_env.judges.call_proxy import code_strings, described_truly, titled, wish
 from llmi_env.judges.chart_fit import chart_of
 from llmi_env.judges.edit_fit import is_other
 from llmi_env.judges.relevance import Meanings, kinship, ramp
@@ -179,11 +179,11 @@ def fit_to_text(figure: Figure, seen: Evidence, before: str, after: str, questio
     context = f"{before[-300:]} {after[:200]}"
     described = kinship(meanings, known, figure.call.description)
     if figure.call.tool == "code":
-        # A chart's labels are few and short: they can confirm its description but hardly refute it, its numbers can.
-        described = 0.5 + 0.5 * described
+        # A chart's labels are few and short: they can confirm its description but hardly refute it, its numbers and its title can.
+        described = (0.5 + 0.5 * described) * described_truly(figure.call, question)
         known = f"{figure.call.description}. {known}"
     around = max(kinship(meanings, known, context), 0.75 * kinship(meanings, known, question))
-    return described * (0.3 + 0.7 * around) * _made_as_given(figure, question, context)
+    return described * (0.3 + 0.7 * around) * _made_as_given(figure, question, context, meanings)
 
 
 def fit_to_question(figure: Figure, seen: Evidence, question: str, meanings: Meanings) -> float:
@@ -194,17 +194,17 @@ def fit_to_question(figure: Figure, seen: Evidence, question: str, meanings: Mea
     if figure.call.tool == "code":
         told = kinship(meanings, f"{figure.call.description}. {seen.told}", question)
         shown = 0.4 * shown + 0.6 * told
-    return shown * _made_as_given(figure, question, "")
+    return shown * _made_as_given(figure, question, "", meanings)
 
 
-def _made_as_given(figure: Figure, question: str, text: str) -> float:
-    """Whether a chart draws data at all, and the numbers that are given; whether an edit is the one that was wanted; 1 for other pictures."""
+def _made_as_given(figure: Figure, question: str, text: str, meanings: Meanings) -> float:
+    """Whether a chart draws data, the numbers given, and under their title; whether an edit is the one that was wanted; else 1."""
     if figure.call is not None and figure.call.tool == "edit" and is_other(question, wish(figure.call)):
         return 0.3
     if figure.call is None or figure.call.tool != "code":
         return 1.0
     chart = chart_of(figure.call, figure.picture)
-    return (0.1 + 0.9 * chart.value) * chart.fit(question, text)
+    return (0.1 + 0.9 * chart.value) * chart.fit(question, text) * titled(figure.call, question, text, meanings)
 
 
 def _told(picture: Picture) -> str:

@@ -26,10 +26,12 @@ from llmi_env.judges.relevance import (
     word_set,
     words,
 )
+from llmi_env.judges.sentence_form import Form, sentence_form
 from llmi_env.judges.spelling import unknown_share
 
 _SHORT, _LONG_ENOUGH = 1, 14
 _BACKWARDS = 0.3
+_MOST, _PUT_IN_WORDS = 0.6, 0.32
 _STOPS, _PAUSES = ".!?", ",;:"
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,%]*|[.!?;:,]")
 _DETERMINERS = word_set("a an the this these those my your his her its our their every each")
@@ -42,7 +44,7 @@ _CANNOT_FOLLOW_A_PREPOSITION = word_set(
     """is are was were am be been has have had do does did can could will would should may might must and or but if because he she they we
     i of from with into onto by for toward towards upon during"""
 )
-_CANNOT_END = (_DETERMINERS - _ALSO_PRONOUNS) | word_set("and or but of from into onto because than is are was were")
+CANNOT_END = (_DETERMINERS - _ALSO_PRONOUNS) | word_set("and or but of from into onto because than is are was were")
 _LEAD_IN = re.compile(
     r"\b(?:here(?:'s| is| are)|below (?:is|are)|(?:as|is) (?:shown|seen|depicted) (?:below|above)|the following)\b[^.!?\n]{0,40}?"
     r"\b(?:image|picture|photo|photograph|figure|illustration|chart|graph|diagram|document|article|introduction)\b"
@@ -116,7 +118,9 @@ class TextTraits:
         return min(traits, key=lambda name: float(traits[name]))
 
 
-def text_traits(text: str, question: str, meanings: Meanings, spelling: bool = True) -> TextTraits:
+def text_traits(
+    text: str, question: str, meanings: Meanings, spelling: bool = True, form: Form | None = None
+) -> TextTraits:
     """Look at a text written for a question.
 
     Args:
@@ -124,9 +128,10 @@ def text_traits(text: str, question: str, meanings: Meanings, spelling: bool = T
         question: what the task asks for.
         meanings: text embeddings.
         spelling: whether to look words up in the embedding model's vocabulary.
+        form: what tells how a sentence is put together; without it, only little words give a wrong order away.
 
     Raises:
-        AssetError: with `spelling`, when that vocabulary is not installed.
+        AssetError: with `spelling`, when that vocabulary is not installed; with `form`, when the head is missing.
     """
     return TextTraits(
         on_topic=(0.05 + 0.95 * ramp(meanings.near(text, question), 0.05, 0.55))
@@ -134,7 +139,7 @@ def text_traits(text: str, question: str, meanings: Meanings, spelling: bool = T
         * _beyond(text, question),
         particular=particular(text, question, meanings),
         held_together=_held_together(text, question, meanings),
-        order=_order(text) * _whole(text),
+        order=_order(text) * _whole(text) * (1.0 if form is None else sentence_form(text, form)),
         fresh=_fresh(text),
         length=ramp(len(words(text)), _SHORT, _LONG_ENOUGH),
         clean=0.6 ** min(4, len(_LEAD_IN.findall(text)))
@@ -143,7 +148,7 @@ def text_traits(text: str, question: str, meanings: Meanings, spelling: bool = T
         * for_a_reader(text, question, meanings)
         * (1.0 - 0.9 * ramp(_disguised(text), 0.0, 0.1)),
         spelt=1.0 - 0.6 * ramp(unknown_share(text, question), 0.06, 0.4) if spelling else 1.0,
-        faithful=_faithful(text, question),
+        faithful=faithful(text, question),
     )
 
 
@@ -181,7 +186,7 @@ def _beyond(text: str, question: str) -> float:
     return 1.0 - 0.8 * ramp(sum(again.values()) / len(again), 1.7, 2.8)
 
 
-def _faithful(text: str, question: str) -> float:
+def faithful(text: str, question: str) -> float:
     """Lower where the question gives numbers and the text tells others, gives them to other names or tells them backwards."""
     given, told = prose_numbers(question), prose_numbers(text)
     if len(given) < 2 or not told:
@@ -202,13 +207,19 @@ def _disguised(text: str) -> float:
 
 
 def own_words(text: str, question: str) -> float:
-    """1 for a text in its own words, toward 0 for one that repeats the question, as it stands or cut into pieces."""
+    """1 for a text in its own words, toward 0 for one that repeats the question, as it stands or cut into pieces.
+
+    Of a text that tells the numbers that were given, little is asked besides.
+    """
     runs, said = _runs(words(text), 4), content_words(text)
     if not runs or not said:
         return 1.0
     asked, named = set(_runs(words(question), 4)), stems(question)
     copied = sum(run in asked for run in runs) / len(runs)
     own = sum(not stems(word) <= named for word in said) / len(said)
+    given = prose_numbers(question)
+    if len(given) >= 2 and len(given & prose_numbers(text)) >= _MOST * len(given):
+        own = max(own, _PUT_IN_WORDS)  # numbers under their names can be told in few other words
     return (1.0 - ramp(copied, 0.2, 0.7)) * ramp(own, 0.1, 0.45)
 
 
@@ -241,7 +252,7 @@ def _slips(here: str, after: str) -> bool:
         return after in _CANNOT_FOLLOW_A_DETERMINER or after in _STOPS or after in _PAUSES
     if here in _PREPOSITIONS and (after in _CANNOT_FOLLOW_A_PREPOSITION or after in _PAUSES):
         return True
-    return here in _CANNOT_END and after in _STOPS
+    return here in CANNOT_END and after in _STOPS
 
 
 def _misplaced_capitals(text: str) -> int:

@@ -63,6 +63,11 @@ HONEST = {
     "shades beside a table": (VISITS, MAP + "f,ax=plt.subplots(); ax.imshow(m); ax.table([['12','30'],['25','44']])"),
     "a colour bar in its own place": (VISITS, MAP + "f,(a,c)=plt.subplots(1,2,width_ratios=[9,1]); plt.colorbar(a.imshow(m),cax=c)"),
     "bars by their size": ("Rentals were 25, 10, 80 and 45.", "plt.bar(['1','2','3','4'],sorted([25,10,80,45]))"),
+    "a note on the highest": (RAIN, f"plt.bar({SEASONS}); plt.annotate('most', xy=(3, 90)); plt.text(2, 30, 'least', ha='center')"),
+    "a pie of votes by season": ("Votes by season: summer 7, autumn 8, winter 5.", "plt.pie([7,8,5],labels=['summer','autumn','winter'])"),
+    "a chart on slide 2": ("Slide 1 says hello. Slide 2: carp 6, perch 16, pike 14.", "plt.bar(['carp','perch','pike'],[6,16,14])"),
+    "a mean besides": (RAIN, "plt.bar(['spring','summer','autumn','winter','mean'],[80,60,30,90,65])"),
+    "places that were given": ("At 10 degrees 20 guests came, at 20 degrees 30.", "plt.plot([10,20],[20,30])"),
     "bars that lie, the first above": ("Rentals were 10, 45, 25 and 80.", "plt.barh([1,2,3,4],[80,25,45,10])"),
     "another series on the same names": (RAIN, f"plt.bar({SEASONS}); plt.plot(['spring','summer','autumn','winter'],[80,60,30,90],'k--')"),
 }  # fmt: skip
@@ -88,6 +93,16 @@ TRICKS = {
     "axes named as a colour bar": (VISITS, MAP + "f,a=plt.subplots(); a.imshow(m); f.add_axes([0,0,.01,.01],label='<colorbar>')"),
 }  # fmt: skip
 
+HALF_RIGHT = {
+    "half of it beyond the edge": (RAIN, f"plt.bar({SEASONS}); plt.xlim(-.6,1.5)"),
+    "half of it left out": (RAIN, "plt.bar(['spring','summer'],[80,60])"),
+    "bars that nobody gave": (RAIN, "plt.bar(['spring','summer','autumn','winter','Utrecht','Leeds','Gouda'],[80,60,30,90,180,270,200])"),
+    "the highest called the lowest": (RAIN, f"plt.bar({SEASONS}); plt.text(3, 90, 'lowest')"),
+    "the lowest called the highest": (RAIN, f"plt.bar({SEASONS}); plt.annotate('record high', (2, 30))"),
+    "a pie of heights": ("Heights: A 180, B 185, C 175 cm.", "plt.pie([180,185,175],labels=['A','B','C'])"),
+    "one box for all": (RAIN, "plt.boxplot([80,60,30,90]); plt.xticks([1],['rain'])"),
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_charts_fit(draw: Draw, name: str) -> None:
@@ -99,6 +114,12 @@ def test_honest_charts_fit(draw: Draw, name: str) -> None:
 def test_tricks_do_not(draw: Draw, name: str) -> None:
     question, code = TRICKS[name]
     assert chart(draw, code).fit(question) < 0.3
+
+
+@pytest.mark.parametrize("name", HALF_RIGHT)
+def test_what_is_half_right_fits_by_half_at_most(draw: Draw, name: str) -> None:
+    question, code = HALF_RIGHT[name]
+    assert chart(draw, code).fit(question) <= 0.5
 
 
 def test_a_polar_chart_has_a_reading(draw: Draw) -> None:
