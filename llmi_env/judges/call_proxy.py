@@ -51,7 +51,7 @@ _KINDS = {
     "photo": re.compile(r"\bphoto(?:graph)?s?\b|\bsnapshots?\b", re.IGNORECASE),
     "drawing": re.compile(r"\b(?:drawing|illustration|painting|sketch|watercolou?r)s?\b", re.IGNORECASE),
     "chart": re.compile(
-        r"\b(?:bar|line|pie|column|area) ?(?:chart|graph|plot|diagram)s?\b|\b(?:histogram|scatter ?plot|chart|graph)s?\b",
+        r"\b(?:bar|line|pie|column|area) ?(?:chart|graph|plot|diagram)s?\b|\b(?:histogram|scatter ?plot|chart|graph|number)s?\b",
         re.IGNORECASE,
     ),
 }
