@@ -31,8 +31,8 @@ FOLDERS = {
         "licence": "Apache-2.0; the training pictures are under the licences in diffusion/SOURCES.md",
     },
     "judges": {
-        "what": "example needs of the call proxy; the head that sets pictures beside texts",
-        "source": "needs.yaml written for this project; picture_head.npz trained by scripts/train_picture_head.py, see PICTURE_HEAD.md",
+        "what": "example needs of the call proxy; heads that set pictures beside texts and tell sentences from words in a row",
+        "source": "needs.yaml written for this project; the heads trained by scripts/train_picture_head.py and train_sentence_head.py, see their cards",
         "author": "the LLMI authors",
         "licence": "Apache-2.0",
     },
