@@ -120,6 +120,7 @@ class TextEmbedder:
         import torch
 
         self.load()
+        text = text.encode("utf-8", "replace").decode()  # half a pair is no character that the tokenizer takes
         with self._turn:  # a tokenizer truncates by a state of its own, and refuses a second thread
             ids = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch_threads(1), torch.inference_mode():

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, pairwise
+from itertools import accumulate, combinations, pairwise
 
 from llmi_env.calls import Call
 from llmi_env.chart_reading import ChartReading, Mark
@@ -23,11 +23,17 @@ from llmi_env.judges.relevance import plain_number, ramp
 _ALIKE = 0.2
 _RENAMED = 0.15
 _NO_WHOLE = 0.4
+_MOSTLY, _SOME = 0.6, 3
+_COUNTS = tuple(str(number) for number in range(13))
 _MARKED_WRONGLY = 0.3
-_MOST = re.compile(
-    r"\b(?:highest|peak|record|maximum|max|most|largest|biggest|best|top|tallest|busiest)\b", re.IGNORECASE
+_NOTE = re.compile(
+    r"\W*(?:\d[\d.,]*\W*)?(?:the |new |all[- ]time |our )?"
+    r"(?:(?P<most>highest|peak|record(?: high)?|maximum|max|most|largest|biggest|best|top|tallest|busiest)"
+    r"|(?P<least>lowest|record low|minimum|min|least|fewest|smallest|worst))"
+    r"(?: (?:value|point|month|year|day|week|of all|ever|one))?\W*(?:\d[\d.,]*\W*)?",
+    re.IGNORECASE,
 )
-_LEAST = re.compile(r"\b(?:lowest|minimum|min|least|fewest|smallest|worst|bottom|record low)\b", re.IGNORECASE)
+"""A note that calls something the highest or the lowest, and says nothing else that could qualify it."""
 _COVERED = 0.5  # of a series, the share that is seen
 _CURVE = 12  # points of a series that is computed rather than given
 _EDGE = 1e-4  # of a bin's width
@@ -69,13 +75,15 @@ class Chart:
             given = Given.of(source)
             if len(given.numbers) >= 2:
                 told = 1.0 if _counts(marks, given) else self._tells(given)
-                pie = any(mark.kind == "wedge" for mark in marks) and is_no_whole(source)
+                pie = any(mark.kind == "wedge" for mark in marks) and is_no_whole(source, [mark.name for mark in marks])
                 return told * (_NO_WHOLE if pie else 1.0) * (_RENAMED if self.renamed else 1.0)
         return 1.0
 
     def _tells(self, given: Given) -> float:
         """How many of the numbers are there, how many others, and whether each stands where it belongs."""
         marks = self._legible
+        if given.derived and _computes(marks, given):
+            return _noted(marks, self.drawn)
         covered = 0.15 + 0.85 * ramp(self._coverage(given), 0.2, 0.95)
         return (
             covered
@@ -107,7 +115,8 @@ class Chart:
         if not (marks := self._legible):
             return 1.0
         overall = ramp(_share_given(marks, given), 0.2, 0.6)
-        shares = [share for series in _series(marks) if (share := _share_given(series, given)) > 0]
+        drawn_series = [series for series in _series(marks) if not _runs_on(series, marks)]
+        shares = [share for series in drawn_series if (share := _share_given(series, given)) > 0]
         return 0.15 + 0.85 * min([overall, *(ramp(share, 0.45, 0.9) for share in shares)])
 
 
@@ -152,12 +161,16 @@ def _contrast(marks: Sequence[Mark]) -> float:
 
 
 def _noted(marks: Sequence[Mark], drawn: Drawn) -> float:
-    """Lower where a note calls a mark the highest that is not, or the lowest."""
-    values = [mark.value for mark in marks]
-    for text, place, height in drawn.notes:
-        most, least = _MOST.search(text) is not None, _LEAST.search(text) is not None
-        at = [mark.value for mark in marks if _near(mark.place, place) and _near(mark.value, height, values)]
-        if most != least and at and (max(at) < max(values) if most else min(at) > min(values)):
+    """Lower where a note calls a mark the highest of its series that is not, or the lowest."""
+    notes = [(found, place, height) for text, place, height in drawn.notes if (found := _NOTE.fullmatch(text))]
+    for found, place, height in notes:
+        right = wrong = False
+        for series in _series(marks):
+            values = [mark.value for mark in series]
+            end = max(values) if found["most"] else min(values)
+            at = [mark.value for mark in series if _near(mark.place, place) and _near(mark.value, height, values)]
+            right, wrong = right or end in at, wrong or bool(at)
+        if wrong and not right:
             return _MARKED_WRONGLY
     return 1.0
 
@@ -166,6 +179,23 @@ def _near(one: float | None, other: float, among: Sequence[float] = ()) -> bool:
     """Whether a note stands at a mark: half a step beside it, a tenth of the largest value above or below."""
     slack = 0.5 if not among else 0.1 * max(map(abs, among))
     return one is not None and abs(one - other) <= slack
+
+
+def _computes(marks: Sequence[Mark], given: Given) -> bool:
+    """Whether most marks are what can be computed from the given numbers, or these themselves beside it."""
+    derived = sum(given.is_derived(mark) and not _is_given(mark, given) for mark in marks)
+    return derived > 0 and derived + sum(_is_given(mark, given) for mark in marks) >= _MOSTLY * len(marks)
+
+
+def _runs_on(series: Sequence[Mark], marks: Sequence[Mark]) -> bool:
+    """Whether a series is the running sum of another one, as the line of a Pareto chart is."""
+    values = [mark.value for mark in sorted(series, key=_place)]
+    others = (
+        [mark.value for mark in sorted(other, key=_place)]
+        for other in _series(marks)
+        if other[0].series != series[0].series
+    )
+    return len(values) >= _SOME and any(list(accumulate(other)) == values for other in others)
 
 
 def _is_given(mark: Mark, given: Given) -> bool:
@@ -194,6 +224,8 @@ def _in_order(series: Sequence[Mark], given: Given) -> float:
     shown = [text for mark in sorted(series, key=_place) if (text := plain_number(mark.value)) in given.numbers]
     if len(set(order)) < len(order) or len(shown) < 3 or len(set(shown)) < len(shown):
         return 1.0
+    if series[0].kind == "dot" or {plain_number(_place(mark)) for mark in series} & (given.numbers - set(_COUNTS)):
+        return 1.0  # pairs of given numbers, or places that were given
     bars = series[0].kind == "bar"
     if bars and sorted(shown, key=float) in (shown, shown[::-1]):
         return 1.0
@@ -249,10 +281,10 @@ def _draws_function(marks: Sequence[Mark], question: str) -> bool:
 def _counts(marks: Sequence[Mark], given: Given) -> bool:
     """Whether bars or points tell how often each of the given numbers occurs: a histogram of them, or one mark for each.
 
-    Only for observations: a list of numbers without names, some of which come again.
+    Only for observations: a list of numbers without names, some of which come again, unless it is asked how often they occur.
     """
     told = [float(token) for token in given.observations]
-    if len(set(told)) == len(told):
+    if not told or (len(set(told)) == len(told) and not given.counted):
         return False
     for series in _series(marks):
         bars = sorted((_place(mark), mark.value) for mark in series)

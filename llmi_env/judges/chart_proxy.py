@@ -71,7 +71,7 @@ def drawn(code: str) -> Drawn:
     """What `code` draws at best; code that cannot be read is given the benefit of the doubt: it brought a picture."""
     try:
         return _drawn(Program(ast.parse(code)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         lines = (line.partition("#")[0] for line in code.splitlines())
         return Drawn(DATA, "a program that cannot be read", frozenset(_in_words(lines)))
 
@@ -96,8 +96,16 @@ def _drawn(program: Program) -> Drawn:
     best = max(found, key=lambda item: item.value)
     leaves = [leaf.value for expression in data for leaf in program.leaves(expression)]
     numbers = frozenset(plain_number(leaf) for leaf in leaves if isinstance(leaf, int | float))
-    named = frozenset(_in_words(leaf for leaf in leaves if isinstance(leaf, str)))
+    labels = [leaf.value for node in program.calls for part in _labels(node) for leaf in program.leaves(part)]
+    named = frozenset(_in_words(leaf for leaf in (*leaves, *labels) if isinstance(leaf, str)))
     return Drawn(best.value, best.why, numbers, named, tuple(titles), tuple(notes))
+
+
+def _labels(node: ast.Call) -> list[ast.expr]:
+    """Where a call says what stands in a key or a title."""
+    labels = [key.value for key in node.keywords if key.arg in ("label", "labels")]
+    writes = isinstance(node.func, ast.Attribute) and node.func.attr in {*_TITLES, "legend"}
+    return labels + (node.args if writes else [])
 
 
 def _note(node: ast.Call, name: str, program: Program) -> Iterator[tuple[str, float, float]]:

@@ -6,7 +6,9 @@ A question gives a series, "10, 25 and 45 rentals in May, June and July"; a char
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from llmi_env.chart_reading import Mark
 from llmi_env.judges.relevance import joined_thousands, plain_number, prose_numbers, sentences, stems, word_set
@@ -42,19 +44,33 @@ _IN_TIME = re.compile(
     r"|\b(?:heading|trend|over time)\b",
     re.IGNORECASE,
 )
+_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 _DATES = re.compile(
-    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december"
+    rf"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|{_MONTHS}"
     r"|spring|summer|autumn|winter)\b|\b(?:19|20)\d\d\b",
     re.IGNORECASE,
 )
 _FROM_TODAY = re.compile(r"\b(?:today|now|currently|ago|from|since|until)\b", re.IGNORECASE)
 _MEASURED = re.compile(
-    r"\b(?:m|km|cm|mm|metres?|meters?|kilometres?|miles|degrees|km/h|mph|decibels|hz|tall|tallest|high(?:est)?|heights?|lengths?|long(?:est)?|towers?"
-    r"|temperatures?|speeds?|fast(?:est)?|deep(?:est)?)\b|°",
+    r"\b(?:m|km|cm|mm|metres?|meters?|kilometres?|miles|degrees|km/h|mph|decibels|hz|tall|tallest|highest|heights?|lengths?|longest|towers?"
+    r"|temperatures?|speeds?|fastest|deep(?:est)?|how (?:high|long|fast) (?:is|are|was|were|can|do|does))\b|°",
     re.IGNORECASE,
 )
+_OVER_TIME = re.compile(
+    r"\bover the (?:last|past)\b|\b(?:heading|trend|over time|by (?:year|month|week|quarter|day))\b", re.IGNORECASE
+)
 _OF_PARTS = re.compile(
-    r"\b(?:pie|shares?|splits?|divides?|divided|parts?|percent|proportions?|budget|votes?|voters|altogether|total|whole)\b|%",
+    r"\b(?:pie|shares?|splits?|divides?|divided|parts?|percent(?:ages?)?|proportions?|budget|votes?|voters|altogether|total|whole|mix"
+    r"|used for|spends?|spent|get to)\b|%",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    r"\b(?:distribut\w+|spread|histogram|groups?|grouped|bins?|how often|frequen\w+|range)\b", re.IGNORECASE
+)
+_IN_ALL = re.compile(r"\b(?:altogether|total|in all|together|sum|of (?:the|our|their|these) \d+)\b", re.IGNORECASE)
+_DERIVED = re.compile(
+    r"\b(?:totals?|sums?|cumulative|running|differences?|changes?|as percentages|average|mean|per head|per person|doubles?|doubling|grows by"
+    r"|interest|pareto|ratio|(?:each|every) month)\b",
     re.IGNORECASE,
 )
 _END = r"((?:[-−]|minus )?\d+(?:\.\d+)?)"
@@ -63,11 +79,13 @@ _INTERVAL = re.compile(
 )
 _FORMULA = re.compile(r"\b(?:y|[fg]\(x\))\s*=[^,;:?]*x", re.IGNORECASE)
 _LABELS = re.compile(
-    r"\b(?:picture|photo|image|figure|fig|slide|step|point|exercise|task|question|page|chapter|part|section|annex|ward|room|number|no)"
-    r"\.? \d+\b(?![.,]?\d| ?%)",
+    r"\b(?:picture|photo|image|figure|fig|slide|step|point|exercise|task|question|page|chapter|part|section|annex|ward|room|number|no"
+    r"|grade|class|year|group|aged)\.? \d+\b(?![.,]?\d| ?%)"
+    r"|\b(?:in|of|about) \d+ (?:words|sentences|slides|lines|paragraphs)\b|\b\d+(?: to | ?[-–] ?)\d+ years\b|\b\d{1,2}:\d\d\b"
+    rf"|\b\d{{1,2}} (?:{_MONTHS}) (?:19|20)\d\d\b",
     re.IGNORECASE,
 )
-"""Numbers that name something of the document or a place, and are no data."""
+"""Numbers that name something of the document, a place, a date or readers, and are no data."""
 _YEAR = re.compile(r"(?:19|20)\d\d")
 
 
@@ -79,19 +97,29 @@ class Given:
         tokens: its words, numbers (plainly written) and commas.
         numbers: the numbers, each once.
         whole: their sum.
+        derived: whether what is computed from them is asked for.
+        counted: whether how often they occur is asked for.
     """
 
     tokens: tuple[str, ...]
     numbers: set[str]
     whole: float
+    derived: bool = False
+    counted: bool = False
 
     @classmethod
     def of(cls, text: str) -> Given:
         """Read a text."""
+        derived = _DERIVED.search(text) is not None
         text = _LABELS.sub(" ", text)
         numbers = prose_numbers(text)
         tokens = [_plainly(token) for token in _TOKEN.findall(joined_thousands(text))]
-        return cls(tuple(tokens), numbers, sum(float(token) for token in tokens if token in numbers))
+        values = [float(token) for token in tokens if token in numbers]
+        total = next((value for value in values if len(values) > 2 and 2 * value == sum(values)), None)
+        if total is not None and _IN_ALL.search(text):  # of the others, and no part
+            numbers = numbers - {plain_number(total)}
+            values.remove(total)
+        return cls(tuple(tokens), numbers, sum(values), derived, _COUNTED.search(text) is not None)
 
     @property
     def observations(self) -> list[str]:
@@ -137,10 +165,25 @@ class Given:
                 found |= stems(self.tokens[at])
         return found
 
+    def is_derived(self, mark: Mark) -> bool:
+        """Whether a mark is a sum, a running sum, a difference, a share in percent or the mean of the numbers, in their order."""
+        values = [float(token) for token in self.tokens if token in self.numbers]
+        if not values or not self.whole:
+            return False
+        computed = {
+            *accumulate(values),
+            *(after - before for before, after in pairwise(values)),
+            self.whole / len(values),
+        }
+        computed |= {100 * value / self.whole for value in values} | {
+            100 * value / self.whole for value in accumulate(values)
+        }
+        return any(abs(mark.value - value) <= 0.005 * max(1.0, abs(value)) for value in computed)
+
     def is_shown(self, number: str, mark: Mark) -> bool:
         """Whether a mark is of this number's size; a wedge, whether it is that share of a hundred or of all that is given."""
         if mark.kind != "wedge":
-            return plain_number(mark.value) == number
+            return plain_number(abs(mark.value)) == number  # prose says "minus 4", or "4 below"
         amount = float(number)
         return abs(mark.value - amount / 100) < _SAME or (
             self.whole > 0 and abs(mark.value - amount / self.whole) < _SAME
@@ -210,11 +253,14 @@ def interval(question: str) -> tuple[float, float] | None:
     return (low, high) if low < high else None
 
 
-def is_no_whole(text: str) -> bool:
+def is_no_whole(text: str, names: Sequence[str]) -> bool:
     """Whether numbers are no parts of anything, so that shares mean nothing: heights, temperatures, what came at different times."""
     if _OF_PARTS.search(text):
         return False
-    return bool(_MEASURED.search(text) or _IN_TIME.search(text)) or len(set(_DATES.findall(text))) >= 2
+    return (
+        bool(_MEASURED.search(text) or _OVER_TIME.search(text))
+        or sum(_DATES.search(name) is not None for name in names) >= 2
+    )
 
 
 def is_formula(question: str) -> bool:

@@ -27,7 +27,8 @@ Form = Callable[[str], NDArray[np.float32]]
 HEAD = Path(str(files("llmi_env") / "assets" / "judges" / "sentence_head.npz"))
 """The head that ships; see `Head`."""
 FEW_WORDS, LOOKED_AT = 4, 24  # words of what is no sentence to be judged; sentences of a text
-_LOW, _HIGH, _LEAST = -4.5, -0.8, 0.25
+_LOW, _HIGH, _LEAST = -3.2, -0.8, 0.25
+_WORST, _DOUBT = -5.0, 8  # log-odds of a single sentence that count; words for which half is believed
 """Log-odds: one demonstration in fifty lies below the upper one, and every text of loose words joined by little ones."""
 
 
@@ -42,13 +43,15 @@ def sentence_form(text: str, form: Form) -> float:
 
 
 def log_odds(text: str, form: Form) -> float | None:
-    """Of the text's first sentences, the mean by their length; `None` where there is none of four words."""
+    """Of the text's first sentences, the mean by their length; of a few words less is believed. `None` where there is none of four words."""
     told = {" ".join(line.split()): len(line.split()) for line in sentences(text)[:LOOKED_AT]}
     told = {line: length for line, length in told.items() if length >= FEW_WORDS}
     if not told:
         return None
     head = _head()
-    return float(np.average([head.log_odds(form(line)) for line in told], weights=list(told.values())))
+    found = [max(_WORST, head.log_odds(form(line))) for line in told]
+    count = sum(told.values())
+    return float(np.average(found, weights=list(told.values()))) * count / (count + _DOUBT)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def text_traits(
         * for_a_reader(text, question, meanings)
         * (1.0 - 0.9 * ramp(_disguised(text), 0.0, 0.1)),
         spelt=1.0 - 0.6 * ramp(unknown_share(text, question), 0.06, 0.4) if spelling else 1.0,
-        faithful=faithful(text, question),
+        faithful=_faithful(text, question),
     )
 
 
@@ -186,7 +186,7 @@ def _beyond(text: str, question: str) -> float:
     return 1.0 - 0.8 * ramp(sum(again.values()) / len(again), 1.7, 2.8)
 
 
-def faithful(text: str, question: str) -> float:
+def _faithful(text: str, question: str) -> float:
     """Lower where the question gives numbers and the text tells others, gives them to other names or tells them backwards."""
     given, told = prose_numbers(question), prose_numbers(text)
     if len(given) < 2 or not told:

@@ -82,6 +82,8 @@ BARS = "plt.bar(['spring','summer','autumn'],[80,60,30])"
         ("Bar chart of the rain", BARS + "; plt.title('Rain by season')", True),
         ("Bar chart of the rain", BARS + "; plt.title('Results')", True),
         ("Rain by season: spring 30, summer 80, autumn 60 mm", BARS, False),
+        ("Rain by season, 170 mm in all", BARS, True),
+        ("Rain of 2023 by season", BARS, True),
         ("Rain by season: spring 300, summer 150, autumn 20 mm", BARS, False),
         ("Photo of the rain in spring", BARS, False),
         ("Bar chart of the rain", BARS + "; plt.title('Dental plaque by age group')", False),
@@ -105,6 +107,13 @@ def test_a_chart_is_called_what_it_is(description: str, code: str, kept: bool) -
         ("diffusion", "Illustration of a graph theorist", False),
         ("diffusion", "Photo of a tent", True),
         ("edit", "The chart in sepia", False),
+        ("search", "A large number of hedgehogs", False),
+        ("search", "Nautical chart of the Seine", False),
+        ("diffusion", "A lighthouse keeper taking a photo", False),
+        ("diffusion", "Map and chart room of the lighthouse", False),
+        ("code", "Bars of photos sold", False),
+        ("code", "Paintings sold per month", False),
+        ("code", "Illustration of rainfall per season", False),
         ("diffusion", "A tent", False),
         ("a_plugin", "Photo of a tent", False),
     ],
@@ -128,3 +137,20 @@ def test_a_picture_between_an_article_and_its_noun_stands_badly() -> None:
     assert natural("It rolls up, and ", " then it waits.") <= 0.6
     assert natural("The bars:\n", "") == 0.7
     assert natural("A bar chart of the slugs it eats:\n", "") < 0.4
+
+
+def test_a_line_with_a_colon_may_speak_of_pictures() -> None:
+    from llmi_env.embeddings import embed
+
+    meanings = Meanings(embed)
+    needs = NeedTable(meanings)
+
+    def natural(tool: str, before: str) -> float:
+        return call_traits(
+            make_figure(tool, "A tent", "a tent", None), before, "", HEDGEHOG, 0, meanings, needs
+        ).natural
+
+    assert natural("diffusion", "The children had only one photo of him:\n") == 0.7
+    assert natural("code", "Photos sold, month by month:\n") == 0.7
+    assert natural("code", "A photo of the tent:\n") < 0.4
+    assert natural("diffusion", "The numbers of the tent:\n") < 0.4

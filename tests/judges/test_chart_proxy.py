@@ -108,3 +108,8 @@ def test_any_text_has_a_value(code: str) -> None:
 def test_many_names_that_build_on_each_other_take_no_time() -> None:
     names = "x0 = [1]\n" + "\n".join(f"x{at + 1} = x{at} + x{at}" for at in range(60))
     assert drawn(f"{names}\nplt.plot(x60)").value == DATA
+
+
+@pytest.mark.parametrize("code", ["plt.text(1, 9{0}, 'highest')", "plt.bar([1, 2], [9{0}, 1])"])
+def test_numbers_of_any_length_can_be_read(code: str) -> None:
+    assert drawn(code.format("9" * 400)).value >= 0
