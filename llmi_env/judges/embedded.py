@@ -79,8 +79,8 @@ class EmbeddedJudge:
         spelling: look words up in the embedding model's vocabulary.
         ocr: read the words in pictures: labels of charts, and what is meant for whoever scores. Needs the extra `ocr`; off by default, since it
             takes more than a second for a new picture, ten times the rest.
-        grammar: compare the text with its own words in other orders under SmolLM2-135M (`grammar.py`): loose words of the field pass
-            without it. Off by default, since it takes half a gigabyte of memory and more time than the rest together.
+        grammar: compare the text with its own words in other orders under SmolLM2-135M (`grammar.py`), besides what `sentence_form.py`
+            tells at once. Off by default, since it takes half a gigabyte of memory and more time than the rest together.
         embed: texts to unit vectors; MiniLM (`llmi_env.embeddings`) by default, loaded on the first document. What `looks` knows was learnt
             on MiniLM, and with another model nothing is known of how sentences are put together (`sentence_form.py`).
 
