@@ -203,8 +203,8 @@ def page(
         "SmolLM2-135M-Instruct with an adapter of rank 16, on the bundled tasks, offline, on the CPU: "
         f"{platform.machine()}, {os.cpu_count()} cores. {len(first.before.by_task)} held-out tasks, "
         "before and after under the same seeds, sampled at temperature 1. Differences are paired by task; the intervals come "
-        "from 10,000 bootstrap draws of tasks. The judges are the embedded proxies as each run found them (versions 3 to 5; later ones are stricter "
-        "with charts and kinder to short calls): the reward says what they see, and no more.",
+        "from 10,000 bootstrap draws of tasks. The judges are the embedded proxies as each run found them (versions 3 to 5; later ones are "
+        "stricter with charts and kinder to short calls): the reward says what they see, and no more.",
         "\n".join(recipes(runs)),
         f"Training batches, mean of {SMOOTH} steps:\n\n![reward, tool accuracy, calls](learning.png)",
     ]

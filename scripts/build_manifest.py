@@ -32,7 +32,7 @@ FOLDERS = {
     },
     "judges": {
         "what": "example needs of the call proxy; heads that set pictures beside texts and tell sentences from words in a row",
-        "source": "needs.yaml written for this project; the heads trained by scripts/train_picture_head.py and train_sentence_head.py, see their cards",
+        "source": "needs.yaml written for this project; the heads by scripts/train_picture_head.py and train_sentence_head.py, see their cards",
         "author": "the LLMI authors",
         "licence": "Apache-2.0",
     },
