@@ -22,7 +22,8 @@ from llmi_env.judges.relevance import plain_number, ramp
 
 _ALIKE = 0.2
 _RENAMED = 0.15
-_NO_WHOLE = 0.4
+_NO_WHOLE = _SUMMED_UP = 0.4
+_MANY = 8  # values that a box may stand for
 _MOSTLY, _SOME = 0.6, 3
 _COUNTS = tuple(str(number) for number in range(13))
 _MARKED_WRONGLY = 0.3
@@ -76,6 +77,10 @@ class Chart:
             if len(given.numbers) >= 2:
                 told = 1.0 if _counts(marks, given) else self._tells(given)
                 pie = any(mark.kind == "wedge" for mark in marks) and is_no_whole(source, [mark.name for mark in marks])
+                if self.drawn.summary and given.counted:  # a box is made of the program's numbers and shows few of them
+                    told = max(told, self.drawn.share_of(given.numbers))
+                elif self.drawn.summary and len(given.numbers) < _MANY:
+                    told *= _SUMMED_UP
                 return told * (_NO_WHOLE if pie else 1.0) * (_RENAMED if self.renamed else 1.0)
         return 1.0
 

@@ -29,6 +29,7 @@ _DRAWS_SHAPES = word_set(
     "add_patch add_artist add_line add_collection axhline axvline axhspan axvspan axline hlines vlines arrow annotate"
 )
 _WRITES = word_set("text figtext title suptitle xlabel ylabel set_title set_xlabel set_ylabel legend annotate")
+_SUMMARIES = word_set("boxplot bxp boxenplot violinplot")
 _TITLES = word_set("title suptitle set_title")
 _PAINTS = frozenset({"imshow", "matshow", "pcolormesh", "pcolor", "contourf"})
 _JOINS_POINTS = word_set("plot scatter step stem errorbar loglog semilogx semilogy plot_date lineplot scatterplot")
@@ -51,6 +52,7 @@ class Drawn:
         named: numbers that reach one as words, such as the years of a bar chart.
         titles: what stands over the chart or the page.
         notes: what is written at a place within it, with that place, where both are plain.
+        summary: whether boxes or violins stand for the values, which cannot be read off them.
     """
 
     value: float
@@ -59,6 +61,7 @@ class Drawn:
     named: frozenset[str] = frozenset()
     titles: tuple[str, ...] = ()
     notes: tuple[tuple[str, float, float], ...] = ()
+    summary: bool = False
 
     def share_of(self, given: set[str]) -> float:
         """Share of the given numbers that are plotted; those that stand there as names count for no more than the others bear out."""
@@ -98,7 +101,7 @@ def _drawn(program: Program) -> Drawn:
     numbers = frozenset(plain_number(leaf) for leaf in leaves if isinstance(leaf, int | float))
     labels = [leaf.value for node in program.calls for part in _labels(node) for leaf in program.leaves(part)]
     named = frozenset(_in_words(leaf for leaf in (*leaves, *labels) if isinstance(leaf, str)))
-    return Drawn(best.value, best.why, numbers, named, tuple(titles), tuple(notes))
+    return Drawn(best.value, best.why, numbers, named, tuple(titles), tuple(notes), program.mentions(_SUMMARIES))
 
 
 def _labels(node: ast.Call) -> list[ast.expr]:

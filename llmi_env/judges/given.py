@@ -65,7 +65,8 @@ _OF_PARTS = re.compile(
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    r"\b(?:distribut\w+|spread|histogram|groups?|grouped|bins?|how often|frequen\w+|range)\b", re.IGNORECASE
+    r"\b(?:distribut\w+|spread|histogram|groups?|grouped|bins?|box(?: ?plots?)?|quartiles?|median|how often|frequen\w+|range)\b",
+    re.IGNORECASE,
 )
 _IN_ALL = re.compile(r"\b(?:altogether|total|in all|together|sum|of (?:the|our|their|these) \d+)\b", re.IGNORECASE)
 _DERIVED = re.compile(

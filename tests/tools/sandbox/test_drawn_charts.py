@@ -78,6 +78,7 @@ HONEST = {
         "n=['late','cold','rude','other']; plt.bar(n,[45,30,15,10]); plt.plot(n,[45,75,90,100],'o-')",
     ),
     "a spread of different numbers": ("Show the spread of the ages 18, 22, 25, 31, 44, 57.", "plt.hist([18,22,25,31,44,57])"),
+    "a box that is asked for": ("A box plot of the ages 18, 22, 25, 31 and 44.", "plt.boxplot([18,22,25,31,44])"),
     "a day in parts": ("My day: sleep 8 hours, school 7, play 5; show how long each is.", "plt.pie([8,7,5],labels=['sleep','school','play'])"),
     "parts of a total": ("412 girls and 389 boys; 801 altogether.", "plt.pie([412,389],labels=['girls','boys'])"),
     "numbers of the readers": ("For grade 5: dogs 9, cats 7, fish 4.", "plt.bar(['dogs','cats','fish'],[9,7,4])"),
