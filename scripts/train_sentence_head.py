@@ -5,7 +5,7 @@
 Sentences come from texts that SmolLM2-135M-Instruct writes on the corpus's titles and on nouns (kept in DIR), from demonstrations, practice
 texts, questions of training tasks and captions of the corpus; each is set beside two broken in declared ways (`broken_sentences.py`). One
 text in five is held out, by its SHA-256. The head has one hidden layer, on a middle layer of MiniLM that the embedded judge computes
-anyway. Takes a quarter of an hour on one core, most of it writing; what is in DIR is not written again.
+anyway. Takes some twenty-five minutes on one core, most of it writing; what is in DIR is not written again.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ HEAD = Path(str(files("llmi_env") / "assets" / "judges" / "sentence_head.npz"))
 """The head that ships; see `Head`."""
 FEW_WORDS, LOOKED_AT = 4, 24  # words of what is no sentence to be judged; sentences of a text
 _LOW, _HIGH, _LEAST = -3.2, -0.8, 0.25
+"""Log-odds of a text: of demonstrations fewer than one in fifty lie below the upper one, of loose words joined by little ones nine in ten."""
 _WORST, _DOUBT = -5.0, 8  # log-odds of a single sentence that count; words for which half is believed
-"""Log-odds: one demonstration in fifty lies below the upper one, and every text of loose words joined by little ones."""
 
 
 def sentence_form(text: str, form: Form) -> float:
