@@ -55,9 +55,9 @@ TERMS = ("text_quality", "call_quality", "image_quality", "task_relevance", "tex
 VERSION = "embedded/7"
 """Raised whenever a score can come out otherwise, for readers of reports; the cache goes by the `fingerprint`, which looks for itself."""
 MADE_OF = (
-    "addressed", "call_proxy", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "given", "grammar", "image_proxy", "naming",
-    "needs", "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering", "sentence_form", "spelling",
-    "text_proxy",
+    "addressed", "call_proxy", "caption_fit", "chart_fit", "chart_program", "chart_proxy", "edit_fit", "embedded", "given", "grammar",
+    "image_proxy", "naming", "needs", "particular", "picture_features", "picture_text", "picture_words", "relevance", "remembering",
+    "sentence_form", "spelling", "text_proxy",
 )  # fmt: skip
 """Modules of this folder that a score comes from; besides them, what reads an edit's instruction."""
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from llmi_env.document import Document, Figure, Picture
 from llmi_env.errors import require
-from llmi_env.judges.call_proxy import code_strings, described_truly, titled, wish
+from llmi_env.judges.call_proxy import code_strings, wish
+from llmi_env.judges.caption_fit import described_truly, titled
 from llmi_env.judges.chart_fit import chart_of
 from llmi_env.judges.edit_fit import is_other
 from llmi_env.judges.relevance import Meanings, kinship, ramp

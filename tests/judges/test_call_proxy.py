@@ -6,7 +6,8 @@ import pytest
 
 from llmi_env.document import Document, Figure
 from llmi_env.embeddings import available
-from llmi_env.judges.call_proxy import CallTraits, NeedTable, call_traits, is_of_other_kind
+from llmi_env.judges.call_proxy import CallTraits, NeedTable, call_traits
+from llmi_env.judges.caption_fit import is_of_other_kind
 from llmi_env.judges.corruptions import make_figure
 from llmi_env.judges.relevance import Meanings
 
